@@ -1,0 +1,168 @@
+"""The tables of the log. Rows are written by `history.log`, `history.status` and the writer, and by nobody else."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from history.events import Kind
+
+
+class Utf8Json(json.JSONEncoder):
+    """JSON with characters as themselves, so that text can be found by a search in the database."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "ensure_ascii": False})
+
+
+class Conversation(models.Model):
+    """The thread. `last_seq` is the number of its newest event; its row lock serialises everything that appends."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    title = models.CharField(max_length=200, blank=True, default="")
+    last_seq = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = (
+            models.Index(fields=["owner", "-updated_at", "-id"], name="conversation_of_owner"),
+            models.Index(fields=["-created_at", "-id"], name="conversation_newest"),
+        )
+
+    def __str__(self) -> str:
+        return self.title or str(self.id)
+
+
+class Status(models.TextChoices):
+    """Where a turn stands; ARCHITECTURE.md draws the edges."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+ACTIVE = (Status.QUEUED, Status.RUNNING, Status.STOPPING)
+
+
+class Turn(models.Model):
+    """From one user message to the end of the answer, with everything that another process needs to carry it on."""
+
+    class Origin(models.TextChoices):
+        """How the turn came here."""
+
+        LIVE = "live"
+        IMPORTED = "imported"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="turns")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    parent = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
+    replaces = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
+    origin = models.CharField(max_length=8, choices=Origin, default=Origin.LIVE)
+    request_id = models.CharField(max_length=128, null=True)  # noqa: DJ001 -- null is "no key", and unique
+    fingerprint = models.CharField(max_length=64, blank=True, default="")
+    options = models.JSONField(default=dict, encoder=Utf8Json)
+    profile = models.CharField(max_length=100, blank=True, default="")
+    model = models.CharField(max_length=200, blank=True, default="")
+
+    status = models.CharField(max_length=9, choices=Status, default=Status.QUEUED)
+    attempt = models.PositiveSmallIntegerField(default=0)
+    engine = models.UUIDField(null=True)
+    lease_expires_at = models.DateTimeField(null=True)
+
+    error_code = models.CharField(max_length=50, blank=True, default="")
+    finish_reason = models.CharField(max_length=50, blank=True, default="")
+    prompt_tokens = models.PositiveIntegerField(default=0)
+    completion_tokens = models.PositiveIntegerField(default=0)
+    cached_tokens = models.PositiveIntegerField(default=0)
+    reasoning_tokens = models.PositiveIntegerField(default=0)
+    cost = models.DecimalField(max_digits=14, decimal_places=8, null=True)
+
+    created_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=["conversation"], condition=Q(status__in=ACTIVE), name="one_active_turn_per_conversation"
+            ),
+            models.UniqueConstraint(fields=["owner", "request_id"], name="one_turn_per_owner_and_request_id"),
+        )
+        indexes = (
+            models.Index(fields=["lease_expires_at"], condition=Q(status__in=ACTIVE), name="turn_active_by_lease"),
+            models.Index(fields=["conversation", "-created_at"], name="turn_of_conversation"),
+            models.Index(fields=["-created_at", "-id"], name="turn_newest"),
+            models.Index(fields=["status", "-created_at"], name="turn_by_status"),
+            models.Index(fields=["model", "-created_at"], name="turn_by_model"),
+        )
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class Event(models.Model):
+    """A durable, numbered entry of the log. `hop` and `index` repeat what `data` says, for the unique indexes."""
+
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="events")
+    seq = models.BigIntegerField()
+    kind = models.CharField(max_length=32)
+    turn = models.ForeignKey(Turn, null=True, on_delete=models.CASCADE, related_name="events")
+    hop = models.PositiveSmallIntegerField(null=True)
+    index = models.PositiveSmallIntegerField(null=True)
+    model = models.CharField(max_length=200, blank=True, default="")
+    data = models.JSONField(encoder=Utf8Json)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["conversation", "seq"], name="one_event_per_seq"),
+            models.UniqueConstraint(fields=["turn"], condition=Q(kind=Kind.TURN_ENDED), name="one_end_per_turn"),
+            models.UniqueConstraint(
+                fields=["turn", "hop"], condition=Q(kind=Kind.ASSISTANT_MESSAGE), name="one_message_per_hop"
+            ),
+            models.UniqueConstraint(
+                fields=["turn", "hop", "index"], condition=Q(kind=Kind.TOOL_RESULT), name="one_result_per_call"
+            ),
+        )
+        indexes = (
+            models.Index(fields=["kind", "-id"], name="event_by_kind"),
+            models.Index(fields=["model", "-id"], name="event_by_model"),
+            models.Index(fields=["-at"], name="event_newest"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.kind}"
+
+
+class DeltaBatch(models.Model):
+    """A persisted stretch of the draft, beginning `start` code points into hop `hop`; gives way to one event when the
+    hop ends. No foreign key to the turn: one bad turn must not fail a tick's insert for all."""
+
+    turn_id = models.UUIDField()
+    attempt = models.PositiveSmallIntegerField()
+    hop = models.PositiveSmallIntegerField()
+    start = models.PositiveIntegerField()
+    text = models.TextField()
+    runs = models.JSONField()
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name_plural = "delta batches"
+        constraints = (
+            models.UniqueConstraint(fields=["turn_id", "attempt", "hop", "start"], name="one_batch_per_start"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.turn_id} {self.attempt}.{self.hop}.{self.start}"

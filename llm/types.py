@@ -1,0 +1,142 @@
+"""What goes to a model and what comes back: plain values, the same for every provider."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Literal, Protocol, TypeAlias
+
+import msgspec
+
+Json: TypeAlias = Any
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of the values in this room: immutable, tolerant of unknown fields when read back."""
+
+
+class ToolCall(Value):
+    """A tool the model asked for. `arguments` is the JSON text exactly as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class SystemMessage(Value, tag="system", tag_field="role"):
+    """What the operator tells the model before anything else."""
+
+    text: str
+
+
+class UserMessage(Value, tag="user", tag_field="role"):
+    """What the person said."""
+
+    text: str
+
+
+class AssistantMessage(Value, tag="assistant", tag_field="role"):
+    """What the model said. Each of its `tool_calls` is answered by the `ToolMessage`s right after it."""
+
+    text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+class ToolMessage(Value, tag="tool", tag_field="role"):
+    """The answer to one tool call."""
+
+    tool_call_id: str
+    name: str
+    content: str
+    is_error: bool = False
+
+
+Message: TypeAlias = SystemMessage | UserMessage | AssistantMessage | ToolMessage
+
+
+class ToolSpec(Value):
+    """A tool as a model sees it. `parameters` is a JSON Schema of type object."""
+
+    name: str
+    description: str
+    parameters: dict[str, Json]
+
+
+class Sampling(Value):
+    """How the model chooses its words; None leaves it to the provider. `max_tokens` bounds one call's completion."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] | None = None
+
+
+class ChatRequest(Value):
+    """One model call. `usage_id` says in which role the model is asked, `call_id` is "turn:attempt:hop:try"."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: Literal["auto", "none", "required"] = "auto"
+    sampling: Sampling = Sampling()
+    usage_id: str = "agent"
+    call_id: str = ""
+
+
+class TextDelta(Value):
+    """A fragment of the answer's text, never empty."""
+
+    text: str
+
+
+class ReasoningDelta(Value):
+    """A fragment of what the model thinks aloud, never empty."""
+
+    text: str
+
+
+class ToolCallDelta(Value):
+    """A fragment of one tool call. `index` says which; providers also omit it or send calls whole."""
+
+    index: int | None = None
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+
+
+class Finish(Value):
+    """Why the model stopped: stop, length, tool_calls, content_filter, or what else the provider says."""
+
+    reason: str
+
+
+class Usage(Value):
+    """Tokens of one call as the provider counts them. `cached` is part of `prompt`, `reasoning` part of `completion`."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    reasoning: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            prompt=self.prompt + other.prompt,
+            completion=self.completion + other.completion,
+            cached=self.cached + other.cached,
+            reasoning=self.reasoning + other.reasoning,
+        )
+
+
+Delta: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Finish | Usage
+
+
+class ChatModel(Protocol):
+    """The port to a model. One real adapter, one demo, one scripted double."""
+
+    def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+        """The reply as deltas, in order of arrival; an async generator.
+
+        It ends normally only after a `Finish` (`Usage` may come before or after it), else it raises a
+        `ModelError`: an upstream that just ends is `Truncated`. Closing or cancelling it closes the
+        upstream connection before it returns.
+        """
+        ...

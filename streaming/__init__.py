@@ -1,0 +1,1 @@
+"""Engine: runs turns, and lets any number of viewers follow them. No views, no HTTP numbers."""

@@ -1,0 +1,9 @@
+"""The app of the engine; it has no tables."""
+
+from django.apps import AppConfig
+
+
+class StreamingConfig(AppConfig):
+    name = "streaming"
+    label = "verbatim_streaming"
+    verbose_name = "Chat streaming"

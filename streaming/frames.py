@@ -1,0 +1,113 @@
+"""Every frame of the native protocol, one class and one tag each; PROTOCOL.md is generated from here."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
+    """Base of what the server sends. Clients ignore frames and fields they do not know."""
+
+
+class Accepted(Frame, tag="accepted"):
+    """Your `send` is stored. `cached`: this request id had been answered before; its events are in the log."""
+
+    request_id: str
+    turn: str
+    cursor: str
+    cached: bool = False
+
+
+class Event(Frame, tag="event"):
+    """A durable entry of the log. `data` depends on `kind`; `at` is ISO 8601, UTC."""
+
+    seq: int
+    cursor: str
+    kind: str
+    turn: str | None
+    at: str
+    data: dict[str, Any]
+
+
+class Delta(Frame, tag="delta"):
+    """A fragment of the reply in progress, `offset` code points into the draft of hop `hop`.
+
+    For `tool_arguments`, `index` says which call and `offset` counts within that call; `name` is the tool's, as soon
+    as it is known.
+    """
+
+    cursor: str
+    turn: str
+    attempt: int
+    hop: int
+    offset: int
+    channel: Literal["text", "reasoning", "tool_arguments"]
+    text: str
+    index: int | None = None
+    name: str | None = None
+
+
+class Reset(Frame, tag="reset"):
+    """Forget everything after this cursor: it was withdrawn, and what holds follows."""
+
+    cursor: str
+
+
+class CaughtUp(Frame, tag="caught_up"):
+    """You have everything that was there when you came; what follows is live."""
+
+    cursor: str
+
+
+class Heartbeat(Frame, tag="heartbeat"):
+    """Sent every 15 seconds (a setting), so that silence is not mistaken for death. `at` is ISO 8601, UTC."""
+
+    cursor: str
+    at: str
+
+
+class Error(Frame, tag="error"):
+    """Something you sent was refused, or the stream cannot go on; the codes are a table in PROTOCOL.md."""
+
+    code: str
+    message: str
+    request_id: str | None = None
+    turn: str | None = None
+
+
+class Pong(Frame, tag="pong"):
+    """The answer to `ping`."""
+
+
+ServerFrame: TypeAlias = Accepted | Event | Delta | Reset | CaughtUp | Heartbeat | Error | Pong
+
+
+class ClientFrame(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="type"
+):
+    """Base of what a client may send. Unknown fields are refused."""
+
+
+class Send(ClientFrame, tag="send"):
+    """Start a turn. `replaces` names a turn to retry, regenerate or edit; then `text` may be left out, and the old
+    message is asked again. `model` is a profile's name."""
+
+    request_id: str
+    text: str | None = None
+    model: str | None = None
+    replaces: str | None = None
+
+
+class Stop(ClientFrame, tag="stop"):
+    """Stop a turn. What was said so far is kept."""
+
+    turn: str
+
+
+class Ping(ClientFrame, tag="ping"):
+    """Ask for a `pong`: the way to find a dead connection from a browser."""
+
+
+AnyClientFrame: TypeAlias = Send | Stop | Ping
