@@ -34,7 +34,7 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     """Base of what events carry."""
 
 
-class UserMessage(Data):
+class UserMessage(Data, frozen=True):
     """A turn begins. `parent` is the turn it follows, `replaces` the turn it is another version of (turn ids)."""
 
     text: str
@@ -44,14 +44,14 @@ class UserMessage(Data):
     model: str = ""
 
 
-class Source(Data):
+class Source(Data, frozen=True):
     """Where a tool's result comes from."""
 
     title: str
     url: str
 
 
-class AssistantMessage(Data):
+class AssistantMessage(Data, frozen=True):
     """What one model call said. `runs` holds channel and length in code points of each stretch, in order of arrival."""
 
     hop: int
@@ -64,7 +64,7 @@ class AssistantMessage(Data):
     runs: tuple[tuple[Channel, int], ...] = ()
 
 
-class ToolResult(Data):
+class ToolResult(Data, frozen=True):
     """The answer to call number `index` of hop `hop`. `duration_ms` is wall time in milliseconds."""
 
     hop: int
@@ -77,7 +77,7 @@ class ToolResult(Data):
     sources: tuple[Source, ...] = ()
 
 
-class TurnRestarted(Data):
+class TurnRestarted(Data, frozen=True):
     """The turn was taken over and begins again at `hop`; what was shown of that hop is withdrawn."""
 
     attempt: int
@@ -85,14 +85,14 @@ class TurnRestarted(Data):
     reason: str
 
 
-class TurnError(Data):
+class TurnError(Data, frozen=True):
     """Why a turn failed: a stable code and a sentence for the person who waits."""
 
     code: str
     message: str
 
 
-class TurnEnded(Data):
+class TurnEnded(Data, frozen=True):
     """The turn is over. `status` is completed, cancelled or failed; `cost` is in US dollars, null without prices."""
 
     status: Literal["completed", "cancelled", "failed"]

@@ -14,7 +14,7 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of the values in this room: immutable, tolerant of unknown fields when read back."""
 
 
-class ToolCall(Value):
+class ToolCall(Value, frozen=True):
     """A tool the model asked for. `arguments` is the JSON text exactly as the model wrote it."""
 
     id: str
@@ -22,26 +22,26 @@ class ToolCall(Value):
     arguments: str
 
 
-class SystemMessage(Value, tag="system", tag_field="role"):
+class SystemMessage(Value, frozen=True, tag="system", tag_field="role"):
     """What the operator tells the model before anything else."""
 
     text: str
 
 
-class UserMessage(Value, tag="user", tag_field="role"):
+class UserMessage(Value, frozen=True, tag="user", tag_field="role"):
     """What the person said."""
 
     text: str
 
 
-class AssistantMessage(Value, tag="assistant", tag_field="role"):
+class AssistantMessage(Value, frozen=True, tag="assistant", tag_field="role"):
     """What the model said. Each of its `tool_calls` is answered by the `ToolMessage`s right after it."""
 
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
 
 
-class ToolMessage(Value, tag="tool", tag_field="role"):
+class ToolMessage(Value, frozen=True, tag="tool", tag_field="role"):
     """The answer to one tool call."""
 
     tool_call_id: str
@@ -53,7 +53,7 @@ class ToolMessage(Value, tag="tool", tag_field="role"):
 Message: TypeAlias = SystemMessage | UserMessage | AssistantMessage | ToolMessage
 
 
-class ToolSpec(Value):
+class ToolSpec(Value, frozen=True):
     """A tool as a model sees it. `parameters` is a JSON Schema of type object."""
 
     name: str
@@ -61,7 +61,7 @@ class ToolSpec(Value):
     parameters: dict[str, Json]
 
 
-class Sampling(Value):
+class Sampling(Value, frozen=True):
     """How the model chooses its words; None leaves it to the provider. `max_tokens` bounds one call's completion."""
 
     temperature: float | None = None
@@ -71,7 +71,7 @@ class Sampling(Value):
     stop: tuple[str, ...] | None = None
 
 
-class ChatRequest(Value):
+class ChatRequest(Value, frozen=True):
     """One model call. `usage_id` says in which role the model is asked, `call_id` is "turn:attempt:hop:try"."""
 
     messages: tuple[Message, ...]
@@ -82,19 +82,19 @@ class ChatRequest(Value):
     call_id: str = ""
 
 
-class TextDelta(Value):
+class TextDelta(Value, frozen=True):
     """A fragment of the answer's text, never empty."""
 
     text: str
 
 
-class ReasoningDelta(Value):
+class ReasoningDelta(Value, frozen=True):
     """A fragment of what the model thinks aloud, never empty."""
 
     text: str
 
 
-class ToolCallDelta(Value):
+class ToolCallDelta(Value, frozen=True):
     """A fragment of one tool call. `index` says which; providers also omit it or send calls whole."""
 
     index: int | None = None
@@ -103,14 +103,14 @@ class ToolCallDelta(Value):
     arguments: str = ""
 
 
-class Finish(Value):
+class Finish(Value, frozen=True):
     """Why the model stopped: stop, length, tool_calls, content_filter, or what else the provider says."""
 
     reason: str
 
 
-class Usage(Value):
-    """Tokens of one call as the provider counts them. `cached` is part of `prompt`, `reasoning` part of `completion`."""
+class Usage(Value, frozen=True):
+    """Tokens of one call as the provider counts them. `cached` is part of `prompt`, `reasoning` of `completion`."""
 
     prompt: int = 0
     completion: int = 0

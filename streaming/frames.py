@@ -11,7 +11,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
     """Base of what the server sends. Clients ignore frames and fields they do not know."""
 
 
-class Accepted(Frame, tag="accepted"):
+class Accepted(Frame, frozen=True, tag="accepted"):
     """Your `send` is stored. `cached`: this request id had been answered before; its events are in the log."""
 
     request_id: str
@@ -20,7 +20,7 @@ class Accepted(Frame, tag="accepted"):
     cached: bool = False
 
 
-class Event(Frame, tag="event"):
+class Event(Frame, frozen=True, tag="event"):
     """A durable entry of the log. `data` depends on `kind`; `at` is ISO 8601, UTC."""
 
     seq: int
@@ -31,7 +31,7 @@ class Event(Frame, tag="event"):
     data: dict[str, Any]
 
 
-class Delta(Frame, tag="delta"):
+class Delta(Frame, frozen=True, tag="delta"):
     """A fragment of the reply in progress, `offset` code points into the draft of hop `hop`.
 
     For `tool_arguments`, `index` says which call and `offset` counts within that call; `name` is the tool's, as soon
@@ -49,26 +49,26 @@ class Delta(Frame, tag="delta"):
     name: str | None = None
 
 
-class Reset(Frame, tag="reset"):
+class Reset(Frame, frozen=True, tag="reset"):
     """Forget everything after this cursor: it was withdrawn, and what holds follows."""
 
     cursor: str
 
 
-class CaughtUp(Frame, tag="caught_up"):
+class CaughtUp(Frame, frozen=True, tag="caught_up"):
     """You have everything that was there when you came; what follows is live."""
 
     cursor: str
 
 
-class Heartbeat(Frame, tag="heartbeat"):
+class Heartbeat(Frame, frozen=True, tag="heartbeat"):
     """Sent every 15 seconds (a setting), so that silence is not mistaken for death. `at` is ISO 8601, UTC."""
 
     cursor: str
     at: str
 
 
-class Error(Frame, tag="error"):
+class Error(Frame, frozen=True, tag="error"):
     """Something you sent was refused, or the stream cannot go on; the codes are a table in PROTOCOL.md."""
 
     code: str
@@ -77,7 +77,7 @@ class Error(Frame, tag="error"):
     turn: str | None = None
 
 
-class Pong(Frame, tag="pong"):
+class Pong(Frame, frozen=True, tag="pong"):
     """The answer to `ping`."""
 
 
@@ -90,7 +90,7 @@ class ClientFrame(
     """Base of what a client may send. Unknown fields are refused."""
 
 
-class Send(ClientFrame, tag="send"):
+class Send(ClientFrame, frozen=True, tag="send"):
     """Start a turn. `replaces` names a turn to retry, regenerate or edit; then `text` may be left out, and the old
     message is asked again. `model` is a profile's name."""
 
@@ -100,13 +100,13 @@ class Send(ClientFrame, tag="send"):
     replaces: str | None = None
 
 
-class Stop(ClientFrame, tag="stop"):
+class Stop(ClientFrame, frozen=True, tag="stop"):
     """Stop a turn. What was said so far is kept."""
 
     turn: str
 
 
-class Ping(ClientFrame, tag="ping"):
+class Ping(ClientFrame, frozen=True, tag="ping"):
     """Ask for a `pong`: the way to find a dead connection from a browser."""
 
 

@@ -1,0 +1,45 @@
+# run, test, check and lock, each from a machine that has only make and python3 (3.11 or newer).
+
+PORT ?= 8000
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
+
+.PHONY: run test check lock
+
+run: $(VENV)/installed
+	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT))).close()' 2>/dev/null || \
+		{ echo "Port $(PORT) is in use. Choose another one: make run PORT=$$(($(PORT) + 1))" >&2; exit 1; }
+	@DEBUG=1 $(BIN)/python manage.py migrate --verbosity 0
+	@echo "Verbatim is at http://127.0.0.1:$(PORT)/"
+	@DEBUG=1 exec $(BIN)/daphne -v 0 -b 127.0.0.1 -p $(PORT) config.asgi:application
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -p tests.postgres -m "django_db and not system and not browser"
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	DEBUG=1 $(BIN)/python manage.py makemigrations --check --dry-run
+	DEBUG=1 $(BIN)/python manage.py check
+
+lock: $(VENV)/installed-dev
+	$(LOCK) --output-file requirements.txt
+	$(LOCK) --group dev --output-file requirements-dev.txt
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Verbatim needs Python 3.11 or newer." if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: requirements.txt | $(BIN)/python
+	$(INSTALL) -r requirements.txt
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt | $(BIN)/python
+	$(INSTALL) -r requirements-dev.txt
+	@touch $@ $(VENV)/installed

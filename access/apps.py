@@ -1,0 +1,10 @@
+"""The app that owns the API keys."""
+
+from django.apps import AppConfig
+
+
+class AccessConfig(AppConfig):
+    name = "access"
+    label = "verbatim_access"
+    verbose_name = "Chat access"
+    default_auto_field = "django.db.models.BigAutoField"

@@ -1,0 +1,1 @@
+"""The native face: socket, REST views and the pages. No tables, no generators."""

@@ -1,0 +1,9 @@
+"""The app of the native face; it has no tables."""
+
+from django.apps import AppConfig
+
+
+class ChatConfig(AppConfig):
+    name = "chat"
+    label = "verbatim_chat"
+    verbose_name = "Chat"

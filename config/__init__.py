@@ -1,0 +1,1 @@
+"""Root: settings, urls and the ASGI application. No logic."""

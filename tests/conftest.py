@@ -1,0 +1,29 @@
+"""What every ring needs."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
+from django.db import connection
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """SQLite in a file: a database in memory has no WAL, and threads with their own connections fail on its locks."""
+    if connection.vendor == "sqlite":
+        connection.settings_dict["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
+
+
+@pytest.fixture
+def user(db: None) -> User:
+    """Somebody."""
+    return get_user_model().objects.create_user("ada")
+
+
+@pytest.fixture
+def other_user(db: None) -> User:
+    """Somebody else."""
+    return get_user_model().objects.create_user("bob")
