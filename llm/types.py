@@ -72,7 +72,10 @@ class Sampling(Value, frozen=True):
 
 
 class ChatRequest(Value, frozen=True):
-    """One model call. `usage_id` says in which role the model is asked, `call_id` is "turn:attempt:hop:try"."""
+    """One model call. `usage_id` says in which role the model is asked, `call_id` is "turn:attempt:hop:try".
+
+    `time_limit`, in seconds, shortens the adapter's total deadline: a repeated call gets what is left of the first's.
+    """
 
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
@@ -80,6 +83,7 @@ class ChatRequest(Value, frozen=True):
     sampling: Sampling = Sampling()
     usage_id: str = "agent"
     call_id: str = ""
+    time_limit: float | None = None
 
 
 class TextDelta(Value, frozen=True):

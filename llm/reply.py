@@ -1,0 +1,141 @@
+"""One call's deltas folded into one message; pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal, TypeAlias
+
+from llm.types import AssistantMessage, Delta, Finish, ReasoningDelta, TextDelta, ToolCall, ToolCallDelta, Usage
+
+Channel: TypeAlias = Literal["text", "reasoning"]
+
+
+class _Call:
+    """A tool call as far as it has come."""
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.name = ""
+        self.arguments = ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its arguments are a complete JSON object, so that nothing can be missing."""
+        try:
+            return isinstance(json.loads(self.arguments), dict)
+        except (ValueError, RecursionError):
+            return False
+
+
+class Reply:
+    """What one model call has said so far."""
+
+    def __init__(self) -> None:
+        self.finish_reason: str | None = None
+        self.usage: Usage | None = None
+        self._said: dict[Channel, list[str]] = {"text": [], "reasoning": []}
+        self._runs: list[tuple[Channel, int]] = []
+        self._calls: list[_Call] = []
+        self._by_index: dict[int, _Call] = {}
+
+    def add(self, delta: Delta) -> int | None:
+        """Take in the next delta. For a fragment of a tool call: which call it belongs to, counted from 0."""
+        match delta:
+            case TextDelta(text=text):
+                self._say("text", text)
+            case ReasoningDelta(text=text):
+                self._say("reasoning", text)
+            case ToolCallDelta():
+                return self._add_call(delta)
+            case Finish(reason=reason):
+                self.finish_reason = reason
+            case Usage():
+                self.usage = delta
+        return None
+
+    @property
+    def text(self) -> str:
+        """The answer."""
+        return "".join(self._said["text"])
+
+    @property
+    def reasoning(self) -> str:
+        """What the model thought aloud."""
+        return "".join(self._said["reasoning"])
+
+    @property
+    def runs(self) -> tuple[tuple[Channel, int], ...]:
+        """Channel and length in code points of each stretch of the draft, in order of arrival; neighbours differ."""
+        return tuple(self._runs)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was neither text nor reasoning nor a call."""
+        return not self._runs and not self._calls
+
+    def calls(self) -> tuple[ToolCall, ...]:
+        """The calls that can be run, in order, each with an id of its own: providers omit and repeat them."""
+        taken: set[str] = set()
+        calls: list[ToolCall] = []
+        for number, call in enumerate(self._calls):
+            if not call.name:
+                continue
+            call_id = call.id if call.id and call.id not in taken else f"call_{number}"
+            while call_id in taken:
+                call_id += "_"
+            taken.add(call_id)
+            calls.append(ToolCall(id=call_id, name=call.name, arguments=call.arguments.strip() or "{}"))
+        return tuple(calls)
+
+    def incomplete(self) -> tuple[ToolCall, ...]:
+        """The calls that were begun but never said which tool; to be reported, not dropped."""
+        return tuple(ToolCall(id=call.id, name="", arguments=call.arguments) for call in self._calls if not call.name)
+
+    def message(self) -> AssistantMessage:
+        """The reply as the next call's history has it."""
+        return AssistantMessage(text=self.text, tool_calls=self.calls())
+
+    def _say(self, channel: Channel, text: str) -> None:
+        self._said[channel].append(text)
+        runs = self._runs
+        if runs and runs[-1][0] == channel:
+            runs[-1] = (channel, runs[-1][1] + len(text))
+        else:
+            runs.append((channel, len(text)))
+
+    def _add_call(self, fragment: ToolCallDelta) -> int:
+        call = self._known(fragment)
+        if call is None or _begins_another(call, fragment=fragment):
+            call = _Call()
+            self._calls.append(call)
+        if fragment.index is not None:
+            self._by_index[fragment.index] = call
+        is_repeat = bool(fragment.name) and call.arguments == fragment.arguments and call.is_whole
+        call.id = call.id or fragment.id or ""
+        call.name = call.name or fragment.name or ""
+        if not is_repeat:
+            call.arguments += fragment.arguments
+        return self._calls.index(call)
+
+    def _known(self, fragment: ToolCallDelta) -> _Call | None:
+        """The call which the fragment would continue: by index, else by id, else the newest."""
+        if fragment.index is not None:
+            return self._by_index.get(fragment.index)
+        if fragment.id:
+            same = [call for call in self._calls if call.id == fragment.id]
+            if same:
+                return same[-1]
+        return self._calls[-1] if self._calls else None
+
+
+def _begins_another(call: _Call, *, fragment: ToolCallDelta) -> bool:
+    """Whether the fragment is of another call than the one it seems to continue.
+
+    Some providers give every call index 0, some omit the index, some make up a new id per fragment (then without the
+    name), and some repeat id and name in every fragment of one call.
+    """
+    if fragment.id and call.id and fragment.id != call.id and (fragment.index is None or fragment.name):
+        return True
+    if fragment.name and call.name and fragment.name != call.name:
+        return True
+    return bool(fragment.name and fragment.arguments) and fragment.arguments != call.arguments and call.is_whole
