@@ -1,0 +1,60 @@
+"""What a tool gives back, made fit for the log and for a model: text, storable, of limited size."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+
+from llm.surrogates import joined
+
+LIMIT = 64 * 1024
+"""Bytes of UTF-8 that a model gets to read of one result; the note about a cut comes on top."""
+MOST_SOURCES = 50
+LONGEST_TITLE = 300
+LONGEST_URL = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a result comes from, for the person who reads the answer."""
+
+    title: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOutput:
+    """A result with its sources. `content` is text or anything that JSON can say."""
+
+    content: Any
+    sources: tuple[Source, ...] | list[Source] = ()
+
+
+def output_of(value: Any) -> ToolOutput:
+    """What a tool returned, as clean text with clean sources. Raises `ValueError` for what JSON cannot say."""
+    output = value if isinstance(value, ToolOutput) else ToolOutput(value)
+    return replace(
+        output,
+        content=fit(text_of(output.content)),
+        sources=tuple(
+            Source(title=joined(source.title)[:LONGEST_TITLE], url=joined(source.url)[:LONGEST_URL])
+            for source in output.sources[:MOST_SOURCES]
+        ),
+    )
+
+
+def text_of(value: Any) -> str:
+    """Text as it is, everything else as JSON. Raises `ValueError` for what JSON cannot say."""
+    return value if isinstance(value, str) else json.dumps(to_jsonable_python(value), ensure_ascii=False)
+
+
+def fit(text: str) -> str:
+    """`text` without NUL and lone surrogates, cut between two characters at 64 KiB of UTF-8, with a note."""
+    encoded = joined(text).encode()
+    if len(encoded) <= LIMIT:
+        return encoded.decode()
+    kept = encoded[:LIMIT].decode(errors="ignore")
+    return f"{kept}\n[cut: {len(encoded)} bytes, of which {LIMIT} are shown]"
