@@ -1,1 +1,1 @@
-"""The native face: socket, REST views and the pages. No tables, no generators."""
+"""Faces: the pages, the REST views and the WebSocket of the chat. No tables, no generators."""

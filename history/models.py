@@ -52,7 +52,7 @@ class Status(models.TextChoices):
     FAILED = "failed"
 
 
-ACTIVE = (Status.QUEUED, Status.RUNNING, Status.STOPPING)
+ACTIVE = (Status.QUEUED.value, Status.RUNNING.value, Status.STOPPING.value)
 
 
 class Turn(models.Model):
@@ -128,12 +128,12 @@ class Event(models.Model):
     class Meta:
         constraints = (
             models.UniqueConstraint(fields=["conversation", "seq"], name="one_event_per_seq"),
-            models.UniqueConstraint(fields=["turn"], condition=Q(kind=Kind.TURN_ENDED), name="one_end_per_turn"),
+            models.UniqueConstraint(fields=["turn"], condition=Q(kind=Kind.TURN_ENDED.value), name="one_end_per_turn"),
             models.UniqueConstraint(
-                fields=["turn", "hop"], condition=Q(kind=Kind.ASSISTANT_MESSAGE), name="one_message_per_hop"
+                fields=["turn", "hop"], condition=Q(kind=Kind.ASSISTANT_MESSAGE.value), name="one_message_per_hop"
             ),
             models.UniqueConstraint(
-                fields=["turn", "hop", "index"], condition=Q(kind=Kind.TOOL_RESULT), name="one_result_per_call"
+                fields=["turn", "hop", "index"], condition=Q(kind=Kind.TOOL_RESULT.value), name="one_result_per_call"
             ),
         )
         indexes = (

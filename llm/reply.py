@@ -9,6 +9,9 @@ from llm.types import AssistantMessage, Delta, Finish, ReasoningDelta, TextDelta
 
 Channel: TypeAlias = Literal["text", "reasoning"]
 
+UNNAMED = "unnamed"
+"""The name of a call whose tool the model did not say."""
+
 
 class _Call:
     """A tool call as far as it has come."""
@@ -74,22 +77,17 @@ class Reply:
         return not self._runs and not self._calls
 
     def calls(self) -> tuple[ToolCall, ...]:
-        """The calls that can be run, in order, each with an id of its own: providers omit and repeat them."""
+        """The calls in order, each with an id of its own: providers omit and repeat them. One that never said which
+        tool it wants is not dropped: it is called `UNNAMED`, which is no tool, and will be answered with that."""
         taken: set[str] = set()
         calls: list[ToolCall] = []
         for number, call in enumerate(self._calls):
-            if not call.name:
-                continue
             call_id = call.id if call.id and call.id not in taken else f"call_{number}"
             while call_id in taken:
                 call_id += "_"
             taken.add(call_id)
-            calls.append(ToolCall(id=call_id, name=call.name, arguments=call.arguments.strip() or "{}"))
+            calls.append(ToolCall(id=call_id, name=call.name or UNNAMED, arguments=call.arguments.strip() or "{}"))
         return tuple(calls)
-
-    def incomplete(self) -> tuple[ToolCall, ...]:
-        """The calls that were begun but never said which tool; to be reported, not dropped."""
-        return tuple(ToolCall(id=call.id, name="", arguments=call.arguments) for call in self._calls if not call.name)
 
     def message(self) -> AssistantMessage:
         """The reply as the next call's history has it."""

@@ -111,3 +111,16 @@ class Ping(ClientFrame, frozen=True, tag="ping"):
 
 
 AnyClientFrame: TypeAlias = Send | Stop | Ping
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(AnyClientFrame)
+
+
+def encode(frame: ServerFrame) -> str:
+    """A frame as JSON text."""
+    return _encoder.encode(frame).decode()
+
+
+def decode(text: str | bytes) -> AnyClientFrame:
+    """A client's frame. Raises `msgspec.DecodeError` with a message that says what is wrong and where."""
+    return _decoder.decode(text)

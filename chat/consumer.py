@@ -1,0 +1,173 @@
+"""The socket of one conversation: takes orders, shows what happens. Turns run in the engine, not here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+from typing import Any, assert_never
+from urllib.parse import parse_qs
+from uuid import UUID
+
+import msgspec
+from channels.generic.websocket import AsyncWebsocketConsumer
+
+from access import selectors
+from access.principals import Principal
+from access.sockets import OriginRefused, principal_for_scope
+from chat.close import BY_CODE, Close
+from history.conf import chat_settings
+from history.errors import ChatError
+from streaming import engine, turns
+from streaming.cursor import Cursor, parse
+from streaming.database import in_thread
+from streaming.errors import AccessEnded, InvalidRequest, TurnActive
+from streaming.follow import follow
+from streaming.frames import Accepted, AnyClientFrame, Error, Ping, Pong, Send, ServerFrame, Stop, decode, encode
+
+logger = logging.getLogger(__name__)
+
+
+class ConversationConsumer(AsyncWebsocketConsumer):
+    """`/ws/conversations/<id>/?after=<cursor>`"""
+
+    channel_layer_alias = "none"  # no such layer: viewers are woken in process, a channel per socket would be waste
+
+    async def connect(self) -> None:
+        """Check who asks for what, then follow. A refusal that a browser is to understand needs an open socket."""
+        self._viewing: asyncio.Task[None] | None = None
+        self._conversation_id: UUID = self.scope["url_route"]["kwargs"]["conversation_id"]
+        try:
+            self._principal = await in_thread(_admit, self.scope, self._conversation_id)
+            after = _after(self.scope)
+        except OriginRefused:
+            await self.close()
+            return
+        except ChatError as error:
+            await self.accept()
+            await self._end(error)
+            return
+        await self.accept()
+        self._viewing = asyncio.create_task(self._view(after), name=f"verbatim viewer {self._conversation_id}")
+
+    async def disconnect(self, code: int) -> None:
+        """Nobody looks any more; the turn goes on."""
+        if self._viewing is not None:
+            self._viewing.cancel()
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """One frame from the client. Whatever is wrong with it, the socket stays open."""
+        if self._viewing is None:
+            return
+        frame: AnyClientFrame | None = None
+        try:
+            frame = _decoded(text_data)
+            await self._show(await self._obey(frame))
+        except AccessEnded as error:
+            await self._end(error)
+        except ChatError as error:
+            await self._show(_refusal(error, frame))
+        except Exception:  # the top of the socket
+            logger.exception("a frame could not be handled")
+            await self._show(Error(code="internal", message="Something went wrong on the server. Please try again."))
+
+    async def _obey(self, frame: AnyClientFrame) -> ServerFrame | None:
+        match frame:
+            case Send():
+                return await in_thread(_send, self._principal, self._conversation_id, frame)
+            case Stop():
+                await in_thread(_stop, self._principal, _turn_id(frame.turn))
+                return None
+            case Ping():
+                return Pong()
+            case _:
+                assert_never(frame)
+
+    async def _view(self, after: Cursor) -> None:
+        """Show everything past the cursor, until the socket closes or there is a reason to close it."""
+        frames = follow(self._conversation_id, hub=engine.ensure_started().hub, after=after, principal=self._principal)
+        try:
+            async with aclosing(frames):
+                async for frame in frames:
+                    await self._show(frame)
+        except ChatError as error:
+            await self._end(error)
+        except OSError:
+            logger.debug("a viewer is gone")
+        except Exception:  # the top of the viewer's task
+            logger.exception("a viewer failed")
+            await self.close(code=Close.INTERNAL)
+
+    async def _show(self, frame: ServerFrame | None) -> None:
+        if frame is not None:
+            await self.base_send({"type": "websocket.send", "text": encode(frame)})
+
+    async def _end(self, error: ChatError) -> None:
+        await self._show(Error(code=error.code, message=error.message))
+        await self.close(code=BY_CODE[error.code])
+
+
+def _admit(scope: dict[str, Any], conversation_id: UUID) -> Principal:
+    principal = principal_for_scope(scope)
+    selectors.conversation(principal, conversation_id)
+    return principal
+
+
+def _after(scope: dict[str, Any]) -> Cursor:
+    query = parse_qs(scope["query_string"].decode("latin-1"))
+    return parse(query.get("after", [""])[0])
+
+
+def _decoded(text: str | None) -> AnyClientFrame:
+    if text is None:
+        raise InvalidFrame("Frames are JSON text, not bytes.")
+    if len(text) > chat_settings().max_message_bytes or len(text.encode()) > chat_settings().max_message_bytes:
+        raise InvalidFrame(f"A frame may have {chat_settings().max_message_bytes:,} bytes.")
+    try:
+        return decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        raise InvalidFrame(f"This frame has a wrong shape: {error}.") from None
+
+
+class InvalidFrame(InvalidRequest):
+    """This frame has a wrong shape."""
+
+    code = "invalid_frame"
+
+
+def _send(principal: Principal, conversation_id: UUID, frame: Send) -> Accepted:
+    selectors.require_valid(principal)
+    order = turns.Order(
+        request_id=frame.request_id,
+        text=frame.text,
+        model=frame.model,
+        replaces=_turn_id(frame.replaces) if frame.replaces is not None else None,
+    )
+    started = turns.start_turn(principal, conversation_id, order)
+    return Accepted(
+        request_id=frame.request_id,
+        turn=str(started.turn_id),
+        cursor=str(started.cursor),
+        cached=started.ended and not started.fresh,
+    )
+
+
+def _stop(principal: Principal, turn_id: UUID) -> None:
+    selectors.require_valid(principal)
+    turns.stop_turn(principal, turn_id)
+
+
+def _turn_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidFrame("A turn's id is a UUID.") from None
+
+
+def _refusal(error: ChatError, frame: AnyClientFrame | None) -> Error:
+    return Error(
+        code=error.code,
+        message=error.message,
+        request_id=frame.request_id if isinstance(frame, Send) else None,
+        turn=error.turn_id if isinstance(error, TurnActive) else None,
+    )

@@ -1,0 +1,161 @@
+"""How a hop and a turn end in the log: the draft's batches give way, in one transaction, to the events that remain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+from django.db.models import QuerySet
+
+from history import status
+from history.draft import merge_runs
+from history.errors import Fenced
+from history.events import AssistantMessage, Kind, ToolResult, TurnEnded, TurnError
+from history.log import Appending, appending
+from history.models import ACTIVE, DeltaBatch, Event, Status, Turn
+
+LOCK_TIMEOUT = 0.2
+INTERRUPTED = "Interrupted before it finished. It may have taken effect."
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Which attempt of which turn writes."""
+
+    conversation_id: UUID
+    turn_id: UUID
+    attempt: int
+
+
+def end_hop(place: Place, message: AssistantMessage) -> None:
+    """The model has spoken and asks for tools: its message replaces the draft. Raises `Fenced`, `NotFound`."""
+    with appending(place.conversation_id, lock_timeout=LOCK_TIMEOUT) as log:
+        status.fence(place.turn_id, attempt=place.attempt)
+        log.append(place.turn_id, message)
+        _batches(place, hop=message.hop).delete()
+
+
+def add_result(place: Place, result: ToolResult) -> None:
+    """A tool has answered. Raises `Fenced`, `NotFound`."""
+    with appending(place.conversation_id, lock_timeout=LOCK_TIMEOUT) as log:
+        status.fence(place.turn_id, attempt=place.attempt)
+        log.append(place.turn_id, result)
+
+
+def end_turn(place: Place, *, message: AssistantMessage | None, ended: TurnEnded) -> None:
+    """The turn is over: last message, end and status in one transaction. Raises `Fenced`, `NotFound`."""
+    with appending(place.conversation_id, lock_timeout=LOCK_TIMEOUT) as log:
+        status.fence(place.turn_id, attempt=place.attempt)
+        if message is not None:
+            log.append(place.turn_id, message)
+        _finish(log, place, ended)
+
+
+def cancel_queued(conversation_id: UUID, *, turn_id: UUID) -> bool:
+    """Edge g, queued → cancelled: a turn that nobody has begun ends at once. False if somebody has."""
+    with appending(conversation_id) as log:
+        if not Turn.objects.filter(pk=turn_id, status=Status.QUEUED).exists():
+            return False
+        attempt = Turn.objects.values_list("attempt", flat=True).get(pk=turn_id)
+        try:
+            status.fence(turn_id, attempt=attempt)
+        except Fenced:
+            return False
+        _finish(log, Place(conversation_id, turn_id, attempt), TurnEnded(status="cancelled"))
+    return True
+
+
+def end_lapsed(place: Place, *, error: TurnError) -> None:
+    """End a turn whose process is gone, with what it had said: stored batches become its last message, calls without
+    a result get one that says so. Raises `Fenced` if it is not gone after all, `NotFound`."""
+    with appending(place.conversation_id) as log:
+        if place.turn_id not in {turn_id for _, turn_id, _ in status.lapsed()}:
+            raise Fenced
+        status.fence(place.turn_id, attempt=place.attempt)
+        stopping = Turn.objects.filter(pk=place.turn_id, status=Status.STOPPING).exists()
+        _close_open_ends(log, place)
+        ended = TurnEnded(status="cancelled") if stopping else TurnEnded(status="failed", error=error)
+        _finish(log, place, ended)
+
+
+def end_broken(turn_id: UUID, *, error: TurnError) -> None:
+    """End a turn whose own task has failed, with what is stored of it; nothing happens if it has ended already."""
+    row = Turn.objects.filter(pk=turn_id).values_list("conversation_id", "attempt", "status").first()
+    if row is None or row[2] not in ACTIVE:
+        return
+    place = Place(row[0], turn_id, row[1])
+    with appending(place.conversation_id) as log:
+        status.fence(turn_id, attempt=place.attempt)
+        _close_open_ends(log, place)
+        _finish(log, place, TurnEnded(status="failed", error=error))
+
+
+def unanswered(turn_id: UUID) -> Sequence[ToolResult]:
+    """A result for every stored call of a turn that has none."""
+    rows = Event.objects.filter(turn_id=turn_id, kind__in=(Kind.ASSISTANT_MESSAGE, Kind.TOOL_RESULT)).order_by("seq")
+    missing: dict[tuple[int, int], ToolResult] = {}
+    for kind, data in rows.values_list("kind", "data"):
+        if kind == Kind.TOOL_RESULT:
+            missing.pop((data["hop"], data["index"]), None)
+            continue
+        for index, call in enumerate(msgspec.convert(data, AssistantMessage).tool_calls):
+            missing[data["hop"], index] = ToolResult(
+                hop=data["hop"],
+                index=index,
+                tool_call_id=call.id,
+                name=call.name,
+                content=INTERRUPTED,
+                is_error=True,
+            )
+    return list(missing.values())
+
+
+def _close_open_ends(log: Appending, place: Place) -> None:
+    for result in unanswered(place.turn_id):
+        log.append(place.turn_id, result)
+    message = _stored_message(place)
+    if message is not None:
+        log.append(place.turn_id, message)
+
+
+def _finish(log: Appending, place: Place, ended: TurnEnded) -> None:
+    log.append(place.turn_id, ended)
+    log.status = (place.turn_id, ended.status)
+    status.end(place.turn_id, attempt=place.attempt, ended=ended)
+    DeltaBatch.objects.filter(turn_id=place.turn_id).delete()
+
+
+def _batches(place: Place, *, hop: int) -> QuerySet[DeltaBatch]:
+    return DeltaBatch.objects.filter(turn_id=place.turn_id, attempt=place.attempt, hop=hop)
+
+
+def _stored_message(place: Place) -> AssistantMessage | None:
+    batches = list(DeltaBatch.objects.filter(turn_id=place.turn_id, attempt=place.attempt).order_by("hop", "start"))
+    if not batches:
+        return None
+    hop = batches[-1].hop
+    text, reasoning, runs = "", "", []
+    for batch in (batch for batch in batches if batch.hop == hop):
+        at = 0
+        for channel, length in batch.runs:
+            piece = batch.text[at : at + length]
+            text, reasoning = (text + piece, reasoning) if channel == "text" else (text, reasoning + piece)
+            runs.append((channel, length))
+            at += length
+    model = Turn.objects.values_list("model", flat=True).get(pk=place.turn_id)
+    return AssistantMessage(
+        hop=hop, text=text, reasoning=reasoning, finish_reason="interrupted", model=model, runs=merge_runs(runs)
+    )
+
+
+def delete_conversation(conversation_id: UUID) -> None:
+    """Delete a conversation and everything in it; who follows it is told."""
+    with transaction.atomic():
+        Conversation.objects.select_for_update().filter(pk=conversation_id).first()
+        turns = Turn.objects.filter(conversation_id=conversation_id)
+        DeltaBatch.objects.filter(turn_id__in=turns.values("pk")).delete()
+        Event.objects.filter(conversation_id=conversation_id).delete()
+        turns.update(parent=None, replaces=None)
+        turns.delete()
+        Conversation.objects.filter(pk=conversation_id).delete()
+        tell(Committed(conversation_id, gone=True))

@@ -1,0 +1,82 @@
+"""The settings of all rooms, typed, with defaults with which the demo runs; read from `settings.CHAT` at call time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatSettings:
+    """One field per key of `CHAT`; the key is the field's name in capitals. Times are in seconds unless named."""
+
+    profiles: tuple[Mapping[str, Any], ...] = ()
+    """Model profiles beside the demo and what the environment names; see `llm.registry.Profile`."""
+    default_profile: str = ""
+    """The profile of a turn that names none; empty: the first profile that is not the demo, else the demo."""
+    provider_keys: Mapping[str, str] = field(default_factory=dict)
+    """Provider keys by the name of their variable: the allow-list, filled by the settings module."""
+    tools: tuple[str, ...] = ("tools.builtin.current_time", "tools.builtin.calculator")
+    """Dotted paths of the tools that models may call."""
+    max_tool_hops: int = 8
+    """Rounds of tools in one turn; then the model is asked once more, without tools."""
+    max_text: int = 100_000
+    """Code points of one user message."""
+    max_message_bytes: int = 262_144
+    """Bytes of one client message, before it is parsed."""
+    max_depth: int = 32
+    """Nesting of one client message, before it is parsed."""
+    max_turns: int = 1_000
+    """Running turns of one process; more are refused with `busy`."""
+    max_turns_per_user: int = 8
+    """Running turns of one user; more are refused with `rate_limited`."""
+    batch_interval: float = 0.2
+    """How often new text of all drafts is written to the database, in one transaction."""
+    batch_chars: int = 1_024
+    """Unwritten code points of one draft that bring the next write forward."""
+    lease: float = 10.0
+    """How long a turn belongs to a process that no longer renews it."""
+    lease_renewal: float = 3.0
+    """How often leases are renewed, stops polled and lapsed turns looked for."""
+    position_poll: float = 3.0
+    """How often one query compares the position of all followed conversations."""
+    heartbeat: float = 15.0
+    """How often a viewer hears a heartbeat."""
+    recheck: float = 60.0
+    """How often the rights of all open streams are checked again."""
+    missing_draft: float = 2.0
+    """How long a viewer that is ahead of the stored draft waits before what it saw is withdrawn."""
+    drain: float = 15.0
+    """How long running turns may go on after SIGTERM."""
+    connect_timeout: float = 10.0
+    """Upstream: until the connection to the provider stands."""
+    first_token_timeout: float = 60.0
+    """Upstream: until the first content."""
+    stall_timeout: float = 30.0
+    """Upstream: between two signs of life."""
+    total_timeout: float = 600.0
+    """Upstream: one model call in all."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins beside the site's own from which a browser session may open a socket."""
+    guests: bool = False
+    """Sign every anonymous visitor in as a guest of their own; only ever with DEBUG."""
+
+
+def chat_settings() -> ChatSettings:
+    """The settings in force; `override_settings(CHAT=...)` works. Raises `ImproperlyConfigured` for unknown keys."""
+    global _seen
+    given: Mapping[str, Any] = getattr(settings, "CHAT", {})
+    if _seen[0] is not given:
+        unknown = sorted(set(given) - KEYS)
+        if unknown:
+            raise ImproperlyConfigured(f"CHAT has unknown keys: {', '.join(unknown)}")
+        _seen = (given, ChatSettings(**{key.lower(): value for key, value in given.items()}))
+    return _seen[1]
+
+
+KEYS = frozenset(item.name.upper() for item in fields(ChatSettings))
+_seen: tuple[Mapping[str, Any], ChatSettings] = ({}, ChatSettings())

@@ -1,0 +1,25 @@
+"""What a turn was asked to be: everything that a process which takes it over needs beside the log."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from llm.types import Sampling, ToolSpec
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Stored in `Turn.options`; unknown fields are ignored, so that versions can share a database."""
+
+    profile: str = ""
+    """The model profile's name."""
+    sampling: Sampling | None = None
+    """Overrides the profile's."""
+    system: str = ""
+    """Added after the profile's system prompt."""
+    no_tools: bool = False
+    """Do not offer the site's tools."""
+    tools: tuple[ToolSpec, ...] = ()
+    """The caller's own tools; a call to one ends the turn."""
+    tool_choice: Literal["auto", "none", "required"] = "auto"

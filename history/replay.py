@@ -1,0 +1,58 @@
+"""What the database has for a viewer who comes, or comes back: batches are read first and events second, so that text
+which turns into an event in between is missing from neither."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from uuid import UUID
+
+from history import log
+from history.draft import Draft
+from history.events import Kind
+from history.models import ACTIVE, Conversation, DeltaBatch, Event, Turn
+
+
+def read(conversation_id: UUID, *, after: int, limit: int = 500) -> tuple[log.Page, Draft | None]:
+    """A page of events past number `after`, and the stored draft if one is in progress. Raises `NotFound`."""
+    draft = stored_drafts([conversation_id]).get(conversation_id)
+    return log.read(conversation_id, after=after, limit=limit), draft
+
+
+def stored_drafts(conversation_ids: Collection[UUID]) -> dict[UUID, Draft]:
+    """The stored part of the drafts in progress in these conversations, in a fixed number of queries."""
+    active = Turn.objects.filter(conversation_id__in=conversation_ids, status__in=ACTIVE)
+    turns = {pk: (conversation_id, attempt) for pk, conversation_id, attempt in
+             active.values_list("pk", "conversation_id", "attempt")}  # fmt: skip
+    if not turns:
+        return {}
+    drafts: dict[UUID, Draft] = {}
+    for batch in DeltaBatch.objects.filter(turn_id__in=turns).order_by("turn_id", "attempt", "hop", "start"):
+        conversation_id, attempt = turns[batch.turn_id]
+        if batch.attempt != attempt:
+            continue
+        draft = drafts.get(conversation_id)
+        if draft is None or draft.hop != batch.hop:
+            draft = Draft(conversation_id, turn_id=batch.turn_id, attempt=attempt, hop=batch.hop, after_seq=0)
+            drafts[conversation_id] = draft
+        if batch.start == draft.length:
+            at = 0
+            for channel, length in batch.runs:
+                draft.append(channel, batch.text[at : at + length])
+                at += length
+    return _in_progress(drafts)
+
+
+def _in_progress(drafts: dict[UUID, Draft]) -> dict[UUID, Draft]:
+    """Those whose hop has not ended meanwhile; each learns which events came before it."""
+    said = Event.objects.filter(turn_id__in=[draft.turn_id for draft in drafts.values()], kind=Kind.ASSISTANT_MESSAGE)
+    positions = dict(Conversation.objects.filter(pk__in=drafts).values_list("pk", "last_seq"))
+    ended = set(said.values_list("turn_id", "hop"))
+    over = Turn.objects.filter(pk__in=[draft.turn_id for draft in drafts.values()]).exclude(status__in=ACTIVE)
+    gone = set(over.values_list("pk", flat=True))
+    kept = {}
+    for conversation_id, draft in drafts.items():
+        if (draft.turn_id, draft.hop) in ended or draft.turn_id in gone or conversation_id not in positions:
+            continue
+        draft.after_seq = positions[conversation_id]
+        kept[conversation_id] = draft
+    return kept

@@ -1,0 +1,103 @@
+"""The status machine of a turn: each edge is one compare-and-set whose row count says who won (see ARCHITECTURE.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.db.models.functions import Now
+
+from history.committed import Committed, tell
+from history.errors import Fenced
+from history.events import TurnEnded
+from history.models import ACTIVE, Status, Turn
+
+
+def fence(turn_id: UUID, *, attempt: int) -> None:
+    """Begin a fenced write: hold the turn's row if it is active and still on this attempt, else raise `Fenced`."""
+    if not Turn.objects.filter(pk=turn_id, attempt=attempt, status__in=ACTIVE).update(attempt=attempt):
+        raise Fenced
+
+
+def claim(turn_id: UUID, *, engine: UUID, lease: float) -> bool:
+    """Edge b, queued → running: the engine owns the turn for `lease` seconds of database time."""
+    return _change(
+        Turn.objects.filter(pk=turn_id, status=Status.QUEUED),
+        status=Status.RUNNING,
+        attempt=F("attempt") + 1,
+        engine=engine,
+        lease_expires_at=Now() + timedelta(seconds=lease),
+        started_at=Now(),
+    )
+
+
+def request_stop(turn_id: UUID) -> bool:
+    """Edge c, running → stopping: whoever runs the turn ends it as cancelled. True if this call made the change.
+
+    A queued turn is nobody's yet: `history.compaction.cancel_queued` ends it.
+    """
+    with transaction.atomic():
+        changed = _change(Turn.objects.filter(pk=turn_id, status=Status.RUNNING), status=Status.STOPPING)
+        if changed:
+            conversation_id = Turn.objects.values_list("conversation_id", flat=True).get(pk=turn_id)
+            tell(Committed(conversation_id, turn_id=turn_id, status=Status.STOPPING))
+    return changed
+
+
+def end(turn_id: UUID, *, attempt: int, ended: TurnEnded) -> None:
+    """Edges d, e, f, g: active → completed, failed or cancelled, in the transaction that appends `turn_ended`.
+    Raises `Fenced`."""
+    usage = ended.usage
+    tokens: dict[str, Any] = {}
+    if usage is not None:
+        tokens = {
+            "prompt_tokens": usage.prompt,
+            "completion_tokens": usage.completion,
+            "cached_tokens": usage.cached,
+            "reasoning_tokens": usage.reasoning,
+        }
+    if not _change(
+        Turn.objects.filter(pk=turn_id, attempt=attempt, status__in=ACTIVE),
+        status=ended.status,
+        lease_expires_at=None,
+        ended_at=Now(),
+        error_code=ended.error.code if ended.error else "",
+        finish_reason=ended.finish_reason or "",
+        cost=Decimal(ended.cost) if ended.cost is not None else None,
+        **tokens,
+    ):
+        raise Fenced
+
+
+def owned(engine: UUID) -> dict[UUID, tuple[int, str]]:
+    """Attempt and status of the active turns that are this engine's."""
+    rows = Turn.objects.filter(engine=engine, status__in=ACTIVE).values_list("pk", "attempt", "status")
+    return {pk: (attempt, status) for pk, attempt, status in rows}
+
+
+def renew(turn_ids: Iterable[UUID], *, engine: UUID, lease: float) -> None:
+    """Prolong the leases of turns which have a live task in this engine."""
+    Turn.objects.filter(pk__in=list(turn_ids), engine=engine, status__in=ACTIVE).update(
+        lease_expires_at=Now() + timedelta(seconds=lease)
+    )
+
+
+def lapsed() -> list[tuple[UUID, UUID, int]]:
+    """Conversation, turn and attempt of running turns whose process has not renewed its lease."""
+    rows = Turn.objects.filter(status__in=(Status.RUNNING, Status.STOPPING), lease_expires_at__lt=Now())
+    return list(rows.values_list("conversation_id", "pk", "attempt"))
+
+
+def forgotten(*, after: float) -> list[UUID]:
+    """Turns that have been waiting for a process for more than `after` seconds."""
+    rows = Turn.objects.filter(status=Status.QUEUED, created_at__lt=Now() - timedelta(seconds=after))
+    return list(rows.values_list("pk", flat=True))
+
+
+def _change(turn: QuerySet[Turn], **values: Any) -> bool:
+    return bool(turn.update(**values))

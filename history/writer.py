@@ -1,0 +1,211 @@
+"""The group-commit writer: one thread and one connection per process through which all that the engine stores goes.
+
+Every tick it inserts the new text of all drafts in one transaction. Everything else the engine writes is a job for the
+same thread, so a tick can never write behind the compaction of its draft. A database that is away is waited for:
+drafts keep their text, jobs are tried again, until `patience` is over.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from contextlib import suppress
+from threading import Condition, Thread
+from typing import Any, Generic, TypeVar
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+
+from history.draft import Draft, Stretch
+from history.models import DeltaBatch
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+AWAY = (OperationalError, InterfaceError)
+
+
+class Job(Generic[T]):
+    """Something to write, and the promise of its result."""
+
+    def __init__(self, write: Callable[[], T], *, deadline: float) -> None:
+        self.write = write
+        self.deadline = deadline
+        self.result: Future[T] = Future()
+
+    def run(self) -> bool:
+        """Do it; False if the database was away or a lock was held, so that it must be tried again."""
+        try:
+            self.result.set_result(self.write())
+        except AWAY as error:
+            if time.monotonic() < self.deadline:
+                return False
+            self.result.set_exception(error)
+        except Exception as error:  # the top of a job: whoever waits for the result gets it
+            self.result.set_exception(error)
+        return True
+
+
+class Writer:
+    """Start with `start()`; `open()` a draft to have it stored every `interval` seconds until `close()`d; `run()` jobs.
+
+    `failed` is called, in the writer's thread, with a draft that the database refuses for its content.
+    """
+
+    def __init__(
+        self,
+        *,
+        interval: float,
+        full: int,
+        failed: Callable[[Draft], None] = lambda draft: None,
+        patience: float = 60.0,
+    ) -> None:
+        self.interval = interval
+        self.full = full
+        self.patience = patience
+        self._failed = failed
+        self._changed = Condition()
+        self._drafts: dict[int, Draft] = {}
+        self._jobs: deque[Job[Any]] = deque()
+        self._hurry = False
+        self._stopping = False
+        self._thread = Thread(target=self._loop, name="verbatim-writer", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def open(self, draft: Draft) -> None:
+        """Store this draft from now on."""
+        with self._changed:
+            self._drafts[id(draft)] = draft
+            self._changed.notify()
+
+    def close(self, draft: Draft) -> None:
+        """This draft is stored otherwise, or withdrawn. Called inside a job, it holds for every later tick."""
+        self._drafts.pop(id(draft), None)
+
+    def grown(self, draft: Draft) -> None:
+        """Bring the next tick forward if the draft has much unstored text. Cheap: called per fragment."""
+        if draft.length - draft.stored >= self.full and not self._hurry:
+            with self._changed:
+                self._hurry = True
+                self._changed.notify()
+
+    def run(self, write: Callable[[], T]) -> Future[T]:
+        """Have `write` called in the writer's thread, after what was asked before."""
+        job = Job(write, deadline=time.monotonic() + self.patience)
+        with self._changed:
+            self._jobs.append(job)
+            self._changed.notify()
+        return job.result
+
+    def stop(self, *, timeout: float) -> bool:
+        """Write what is left and end the thread; False if it took longer than `timeout` seconds."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _loop(self) -> None:
+        due = time.monotonic() + self.interval
+        try:
+            while True:
+                with self._changed:
+                    self._changed.wait_for(self._has_work, timeout=self._until(due))
+                    stopping, self._hurry, hurry = self._stopping, False, self._hurry
+                if hurry or stopping or time.monotonic() >= due:
+                    away = not self._tick()
+                    due = time.monotonic() + self.interval
+                    if stopping and not self._jobs and (away or not self._unstored()):
+                        return
+                self._run_jobs()
+        finally:
+            connection.close()
+
+    def _has_work(self) -> bool:
+        return bool(self._jobs) or self._hurry or self._stopping
+
+    def _until(self, due: float) -> float | None:
+        return max(0.0, due - time.monotonic()) if self._drafts else None
+
+    def _run_jobs(self) -> None:
+        """Run the jobs that wait; one that must be tried again goes behind the next tick."""
+        again: list[Job[Any]] = []
+        for _ in range(len(self._jobs)):
+            job = self._jobs.popleft()
+            if not job.run():
+                again.append(job)
+                _reconnect()
+        if again:
+            with self._changed:
+                self._jobs.extendleft(reversed(again))
+            time.sleep(self.interval / 4)
+
+    def _unstored(self) -> list[tuple[Draft, Stretch, int]]:
+        found = []
+        for draft in tuple(self._drafts.values()):
+            fresh = draft.unstored()
+            if fresh is not None:
+                found.append((draft, *fresh))
+        return found
+
+    def _tick(self) -> bool:
+        """Store the new text of all drafts in one transaction; False if the database is away."""
+        fresh = self._unstored()
+        if not fresh:
+            return True
+        try:
+            _insert(fresh)
+        except AWAY:
+            logger.warning("the database is away, %d drafts wait", len(fresh))
+            _reconnect()
+            return False
+        except (DatabaseError, ValueError):
+            self._insert_one_by_one(fresh)
+        return True
+
+    def _insert_one_by_one(self, fresh: Iterable[tuple[Draft, Stretch, int]]) -> None:
+        """One of the rows is refused: store the others and give up the draft it belongs to."""
+        for row in fresh:
+            try:
+                _insert([row])
+            except AWAY:
+                _reconnect()
+                return
+            except (DatabaseError, ValueError):
+                logger.exception("the draft of turn %s cannot be stored", row[0].turn_id)
+                self.close(row[0])
+                self._failed(row[0])
+
+
+def _insert(fresh: list[tuple[Draft, Stretch, int]]) -> None:
+    rows = [
+        DeltaBatch(
+            turn_id=draft.turn_id,
+            attempt=draft.attempt,
+            hop=draft.hop,
+            start=stretch.start,
+            text=stretch.text,
+            runs=stretch.runs,
+        )
+        for draft, stretch, _ in fresh
+    ]
+    with transaction.atomic():
+        # An earlier try may have been committed without our hearing of it: then the row is there, perhaps shorter.
+        DeltaBatch.objects.bulk_create(
+            rows,
+            update_conflicts=True,
+            unique_fields=["turn_id", "attempt", "hop", "start"],
+            update_fields=["text", "runs"],
+        )
+    for draft, stretch, parts in fresh:
+        draft.mark_stored(parts=parts, length=stretch.start + len(stretch.text))
+
+
+def _reconnect() -> None:
+    with suppress(*AWAY):
+        connection.close()

@@ -1,0 +1,120 @@
+"""Driving one turn: what the loop yields is shown and stored here. Nothing is awaited per token."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from decimal import Decimal
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+from django.db import DatabaseError
+
+from history import compaction
+from history.compaction import Place
+from history.draft import Draft
+from history.events import AssistantMessage, ToolResult, TurnError
+from history.writer import AWAY, Writer
+from llm.types import ReasoningDelta, TextDelta, ToolCallDelta, Usage
+from streaming.play import Ended, Item
+from streaming.tail import Tail
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Cost = Callable[[Usage], Decimal | None]
+
+UNSTORABLE = TurnError(code="unstorable", message="The answer could not be stored. Please retry.")
+
+
+class Drive:
+    """One turn on its way from the loop to the viewers and the log."""
+
+    def __init__(self, place: Place, *, tail: Tail, writer: Writer, cost: Cost) -> None:
+        self._place = place
+        self._tail = tail
+        self._writer = writer
+        self._cost = cost
+        self._draft = self._open(hop=0)
+
+    async def run(self, items: AsyncIterator[Item]) -> None:
+        """Show and store every item. Raises `Fenced` or `NotFound` when the turn is not ours any more."""
+        try:
+            async with aclosing(items):  # type: ignore[type-var]
+                async for item in items:
+                    if type(item) is TextDelta:
+                        self._grow("text", item.text)
+                    elif type(item) is ReasoningDelta:
+                        self._grow("reasoning", item.text)
+                    elif type(item) is ToolCallDelta:
+                        self._draft.append_arguments(item.index or 0, item.arguments, name=item.name)
+                        self._tail.wake()
+                    else:
+                        await self._store(item)
+        finally:
+            self._close()
+
+    def _grow(self, channel: str, text: str) -> None:
+        self._draft.append(channel, text)  # type: ignore[arg-type]
+        self._tail.wake()
+        self._writer.grown(self._draft)
+
+    async def _store(self, item: Item) -> None:
+        match item:
+            case AssistantMessage():
+                await self._write(self._compacting(partial(compaction.end_hop, self._place, item)))
+                self._draft = self._open(hop=item.hop + 1)
+            case ToolResult():
+                await self._write(partial(compaction.add_result, self._place, item))
+            case Ended():
+                await self._end(item)
+
+    async def _end(self, item: Ended) -> None:
+        cost = self._cost(item.ended.usage) if item.ended.usage is not None else None
+        ended = item.ended if cost is None else msgspec.structs.replace(item.ended, cost=f"{cost:f}")
+        end = partial(compaction.end_turn, self._place, ended=ended)
+        try:
+            await self._write(self._compacting(partial(end, message=item.message)))
+        except (DatabaseError, ValueError) as error:
+            if isinstance(error, AWAY):
+                raise
+            logger.exception("the end of turn %s cannot be stored", self._place.turn_id)
+            failed = msgspec.structs.replace(ended, status="failed", error=UNSTORABLE)
+            await self._write(partial(compaction.end_turn, self._place, ended=failed, message=None))
+
+    def _open(self, *, hop: int) -> Draft:
+        place = self._place
+        draft = Draft(
+            place.conversation_id,
+            turn_id=place.turn_id,
+            attempt=place.attempt,
+            hop=hop,
+            after_seq=self._tail.last,
+        )
+        self._tail.draft, self._tail.live = draft, True
+        self._writer.open(draft)
+        return draft
+
+    def _close(self) -> None:
+        """Whatever happened: the draft is no longer this task's."""
+        self._writer.close(self._draft)
+        if self._tail.draft is self._draft:
+            self._tail.draft, self._tail.live = None, False
+
+    def _compacting(self, write: Callable[[], T]) -> Callable[[], T]:
+        """`write`, after which no tick stores this draft any more."""
+        draft = self._draft
+
+        def compact() -> T:
+            written = write()
+            self._writer.close(draft)
+            return written
+
+        return compact
+
+    async def _write(self, write: Callable[[], T]) -> T:
+        """A job for the writer. A cancelled wait does not take the job back: it is the turn's end that matters."""
+        return await asyncio.shield(asyncio.wrap_future(self._writer.run(write)))

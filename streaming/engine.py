@@ -1,0 +1,191 @@
+"""The engine of a process: the tasks in which turns run, owned by it and not by any connection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextvars import Context
+from functools import partial
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+from django.db import connections
+
+from access.profiles import model_of
+from history import committed, compaction
+from history.committed import Committed
+from history.conf import chat_settings
+from history.draft import Draft
+from history.errors import ChatError, Fenced, NotFound
+from history.events import TurnError
+from history.models import Status
+from history.writer import Writer
+from llm.prices import cost
+from streaming.claims import Claimed, claim
+from streaming.drive import Drive
+from streaming.hub import Hub
+from streaming.keeper import Keeper
+from streaming.play import play
+from streaming.stop import Reason, Stop
+from tools.loading import toolbox_from
+from tools.tool import ToolContext
+from tools.toolbox import Toolbox
+
+logger = logging.getLogger(__name__)
+
+
+class Running(NamedTuple):
+    """A turn of this process."""
+
+    task: asyncio.Task[None]
+    stop: Stop
+
+
+class Engine:
+    """Made on the loop it will live on. `id` names this process in the rows it owns."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        settings = chat_settings()
+        self.id = uuid4()
+        self.loop = loop
+        self.hub = Hub(loop)
+        self.writer = Writer(interval=settings.batch_interval, full=settings.batch_chars, failed=self._draft_failed)
+        self.keeper = Keeper(self.id, turns=self.turns, launch=self.launch, stop=self.stop_turn)
+        self.toolbox: Toolbox = toolbox_from(settings.tools, after_sync=connections.close_all)
+        self.draining = False
+        self._running: dict[UUID, Running] = {}
+        self._chores: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to run turns and to look after them."""
+        committed.listeners += [self.hub.committed, self._committed]
+        self.writer.start()
+        self.keeper.start()
+        self._chores = [
+            self.loop.create_task(chore(), name=f"verbatim {chore.__name__}", context=Context())
+            for chore in (self.hub.keep_time, self.hub.keep_positions, self.hub.keep_rights)
+        ]
+        logger.info("engine %s started", self.id)
+
+    def turns(self) -> frozenset[UUID]:
+        """The turns that have a live task here."""
+        return frozenset(self._running)
+
+    def launch(self, turn_id: UUID) -> None:
+        """Run a queued turn; may be called from any thread. The task gets an empty context: what called must not
+        reach into it."""
+        self.loop.call_soon_threadsafe(self._begin, turn_id)
+
+    def stop_turn(self, turn_id: UUID, reason: Reason = Reason.CANCELLED) -> None:
+        """End a turn early if it runs here; may be called from any thread."""
+        self.loop.call_soon_threadsafe(self._stop, turn_id, reason)
+
+    async def drain(self, *, patience: float) -> None:
+        """Take no new turns, give those in progress `patience` seconds, end the rest with what they have said, store
+        everything and send the viewers away."""
+        self.draining = True
+        tasks = {running.task for running in self._running.values()}
+        if tasks and patience:
+            await asyncio.wait(tasks, timeout=patience)
+        for turn_id in tuple(self._running):
+            self._stop(turn_id, Reason.INTERRUPTED)
+        if self._running:
+            await asyncio.wait({running.task for running in self._running.values()}, timeout=1.0)
+        self.hub.close()
+        await self.close()
+
+    async def close(self) -> None:
+        """Store what is left, end the threads and chores. The engine cannot be started again."""
+        for listener in (self.hub.committed, self._committed):
+            if listener in committed.listeners:
+                committed.listeners.remove(listener)
+        for chore in self._chores:
+            chore.cancel()
+        await asyncio.gather(asyncio.to_thread(self.keeper.stop), asyncio.to_thread(self.writer.stop, timeout=1.0))
+        logger.info("engine %s stopped", self.id)
+
+    def _begin(self, turn_id: UUID) -> None:
+        if turn_id in self._running or self.draining:
+            return
+        stop = Stop()
+        task = self.loop.create_task(self._run(turn_id, stop), name=f"verbatim turn {turn_id}", context=Context())
+        self._running[turn_id] = Running(task, stop)
+        task.add_done_callback(lambda _: self._running.pop(turn_id, None))
+
+    def _stop(self, turn_id: UUID, reason: Reason) -> None:
+        running = self._running.get(turn_id)
+        if running is not None:
+            running.stop.request(reason)
+
+    async def _run(self, turn_id: UUID, stop: Stop) -> None:
+        """The top of a turn's task. A turn that fails here still ends in the log, unless it is somebody else's."""
+        try:
+            claiming = partial(claim, turn_id, engine=self.id, tools=self.toolbox.specs())
+            claimed = await asyncio.wrap_future(self.writer.run(claiming))
+            if claimed is not None:
+                await self._perform(claimed, stop)
+        except (Fenced, NotFound):
+            logger.info("turn %s is not ours any more", turn_id)
+        except ChatError as error:
+            await self._give_up(turn_id, TurnError(code=error.code, message=error.message))
+        except Exception:
+            logger.exception("turn %s failed", turn_id)
+            await self._give_up(turn_id, TurnError(code="internal", message="Something went wrong on the server."))
+
+    async def _perform(self, claimed: Claimed, stop: Stop) -> None:
+        place, profile = claimed.place, claimed.profile
+        with self.hub.tail(place.conversation_id) as tail:
+            tail.learn(claimed.last_seq)
+            items = play(
+                claimed.request,
+                model=model_of(profile.name),
+                model_name=profile.model,
+                toolbox=self.toolbox,
+                context=ToolContext(
+                    principal=str(claimed.owner_id), conversation=str(place.conversation_id), turn=str(place.turn_id)
+                ),
+                stop=stop,
+                max_hops=chat_settings().max_tool_hops,
+            )
+            drive = Drive(place, tail=tail, writer=self.writer, cost=partial(cost, prices=profile.prices))
+            await drive.run(items)
+
+    async def _give_up(self, turn_id: UUID, error: TurnError) -> None:
+        """End a turn whose task failed, with what is stored of it."""
+        try:
+            await asyncio.wrap_future(self.writer.run(partial(compaction.end_broken, turn_id, error=error)))
+        except Exception:
+            logger.exception("turn %s could not be ended; its lease will lapse", turn_id)
+
+    def _draft_failed(self, draft: Draft) -> None:
+        self.stop_turn(draft.turn_id, Reason.INTERRUPTED)
+
+    def _committed(self, change: Committed) -> None:
+        """A stop was requested in this process, for a turn that may run here."""
+        if change.status == Status.STOPPING and change.turn_id is not None:
+            self.stop_turn(change.turn_id)
+
+
+_engine: Engine | None = None
+
+
+def current() -> Engine | None:
+    """The engine of this process, if it has one: a shell, a command or a WSGI server has none."""
+    return _engine
+
+
+def ensure_started() -> Engine:
+    """Start the engine on the running loop, once per process, and hook it to the signals that end the process."""
+    global _engine
+    if _engine is None:
+        from streaming.signals import end_with_signals
+
+        _engine = Engine(asyncio.get_running_loop())
+        _engine.start()
+        end_with_signals(_engine)
+    return _engine
+
+
+def is_draining() -> bool:
+    """Whether this process is on its way out."""
+    return _engine is not None and _engine.draining

@@ -1,0 +1,116 @@
+"""Following a conversation: the only way out of the log, for every transport.
+
+The live position is taken first and the database read second, so that nothing falls between; wherever the tail has a
+gap the viewer goes back to the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from uuid import UUID
+
+from access.principals import Principal
+from history import replay
+from history.conf import chat_settings
+from history.errors import NotFound
+from streaming.cursor import Cursor
+from streaming.database import in_thread
+from streaming.frames import CaughtUp, Delta, Event, Heartbeat, Reset
+from streaming.hub import Hub, Viewer
+from streaming.tail import Tail
+from streaming.view import View, wire_time
+
+PAGE = 500
+START = Cursor()
+
+Followed = Delta | Event | Reset | CaughtUp | Heartbeat
+
+
+async def follow(
+    conversation_id: UUID, *, hub: Hub, after: Cursor = START, principal: Principal | None = None
+) -> AsyncIterator[Followed]:
+    """Every frame past `after`: what was missed, `caught_up`, then live, until the caller closes it.
+
+    Raises `NotFound` when the conversation is gone, `AccessEnded` when `principal` may no longer look, `Draining` when
+    the process ends. Whoever folds the frames has what a fresh read has.
+    """
+    view = View(after)
+    with hub.tail(conversation_id) as tail, hub.viewer(principal) as viewer:
+        patience = Patience(hub, viewer)
+        async for frame in _catch_up(view, tail, conversation_id):
+            yield frame
+        caught_up = False
+        while True:
+            change = tail.changed(hub.loop)
+            if not tail.covers(view.seq):
+                async for frame in _catch_up(view, tail, conversation_id):
+                    yield frame
+            for frame in _live(view, tail):
+                yield frame
+            if view.seq != tail.last or tail.gone:
+                _go_on(viewer, tail)
+                continue
+            if view.offset and not view.follows(tail.draft) and patience.is_over(view):
+                yield view.withdraw()
+                continue
+            if not caught_up:
+                caught_up = True
+                yield CaughtUp(cursor=str(view.cursor))
+            if viewer.is_due():
+                yield Heartbeat(cursor=str(view.cursor), at=wire_time(datetime.now(UTC)))
+            await viewer.wait(change)
+            _go_on(viewer, tail)
+
+
+def _go_on(viewer: Viewer, tail: Tail) -> None:
+    """Raise what ends the following, if anything does."""
+    if viewer.refusal is not None:
+        raise viewer.refusal
+    if tail.gone:
+        raise NotFound
+
+
+class Patience:
+    """How long a viewer that is ahead of the draft waits before what it saw is withdrawn."""
+
+    def __init__(self, hub: Hub, viewer: Viewer) -> None:
+        self._loop = hub.loop
+        self._viewer = viewer
+        self._at: Cursor | None = None
+        self._until = 0.0
+
+    def is_over(self, view: View) -> bool:
+        """Asked while the viewer is ahead; at a new position the clock starts, and wakes the viewer when it ends."""
+        if self._at != view.cursor:
+            self._at = view.cursor
+            self._until = self._loop.time() + chat_settings().missing_draft
+            self._loop.call_at(self._until, self._viewer.poke)
+        return self._loop.time() >= self._until
+
+
+async def _catch_up(view: View, tail: Tail, conversation_id: UUID) -> AsyncIterator[Followed]:
+    """Bring the view to where the tail begins, from the database."""
+    while True:
+        page, draft = await in_thread(replay.read, conversation_id, after=view.seq, limit=PAGE)
+        if view.seq > page.last_seq:
+            yield view.restart()
+            continue
+        view.ended = max(view.ended, page.ended)
+        for entry in page.entries:
+            for frame in view.event(entry):
+                yield frame
+        if view.seq >= page.last_seq or not page.entries:
+            break
+    tail.learn(view.seq)
+    if draft is not None and tail.draft is None and tail.last <= draft.after_seq:
+        tail.draft = draft
+
+
+def _live(view: View, tail: Tail) -> Iterator[Followed]:
+    """What the tail has past the view: the events, then, if none came meanwhile, the draft that follows them."""
+    for entry in tail.after(view.seq):
+        yield from view.event(entry)
+    draft = tail.draft
+    if draft is not None and view.seq == tail.last and view.follows(draft):
+        yield from view.draft(draft)

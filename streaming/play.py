@@ -1,0 +1,224 @@
+"""The turn loop: ask the model, run the tools it wants, ask again. It knows no table and no socket.
+
+Storing, publishing and measuring wrap it from outside; stopping is its input.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from history.compaction import INTERRUPTED
+from history.events import AssistantMessage, Source, ToolResult, TurnEnded, TurnError
+from llm import types as voice
+from llm.errors import ModelError
+from llm.reply import Reply
+from llm.types import ChatModel, ChatRequest, Delta, TextDelta, ToolCall, Usage
+from streaming.stop import Reason, Stop, Stopped
+from tools.tool import ToolContext
+from tools.toolbox import ToolAnswer, Toolbox
+
+logger = logging.getLogger(__name__)
+
+LIMIT_REACHED = "tool_limit_reached"
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """The turn's last words: the message of its last hop, if that said anything, and how it ended."""
+
+    message: AssistantMessage | None
+    ended: TurnEnded
+
+
+Item: TypeAlias = Delta | AssistantMessage | ToolResult | Ended
+
+
+async def play(
+    request: ChatRequest,
+    *,
+    model: ChatModel,
+    model_name: str,
+    toolbox: Toolbox,
+    context: ToolContext,
+    stop: Stop,
+    max_hops: int,
+    hop: int = 0,
+) -> AsyncIterator[Item]:
+    """Yield deltas as they come, each hop's message before its tools run, each result as it comes, and one `Ended`.
+
+    After a delta the caller must come back without waiting for anything (see `Stop.interrupts`).
+    """
+    total = Usage()
+    while True:
+        now = Hop(hop, model=model_name, last=hop >= max_hops, limit=max_hops)
+        async with aclosing(_speak(now, request, model=model, stop=stop)) as deltas:
+            async for delta in deltas:
+                yield delta
+        total += now.reply.usage or Usage()
+        if now.error is not None or not now.calls:
+            yield now.ended(total)
+            return
+        yield now.message(now.reply.finish_reason)
+        async with aclosing(_work(now, toolbox=toolbox, context=context, stop=stop)) as results:
+            async for result in results:
+                yield result
+        if stop.reason is not None:
+            yield Ended(None, _end(_stopped(stop), usage=total, finish_reason=None))
+            return
+        request = msgspec.structs.replace(request, messages=request.messages + now.exchange())
+        hop += 1
+
+
+async def _speak(now: Hop, request: ChatRequest, *, model: ChatModel, stop: Stop) -> AsyncIterator[Delta]:
+    """One model call; how it failed, if it did, is noted in the hop."""
+    if now.last:
+        warning = TextDelta(text=f"*The limit of {now.limit} rounds of tools is reached.*\n\n")
+        now.reply.add(warning)
+        yield warning
+    asked = msgspec.structs.replace(
+        request, call_id=f"{request.call_id}:{now.number}", tools=() if now.last else request.tools
+    )
+    try:
+        async with stop.interrupts(), aclosing(model.stream(asked)) as deltas:
+            async for delta in deltas:
+                number = now.reply.add(delta)
+                yield delta if number is None else msgspec.structs.replace(delta, index=number)
+    except Stopped:
+        now.error = _stopped(stop)
+    except ModelError as failure:
+        now.error = TurnError(code=failure.code, message=failure.message)
+    except Exception:  # the boundary to the models' adapters: a bug there must not lose what was said
+        logger.exception("the model's adapter failed")
+        now.error = INTERNAL
+
+
+async def _work(now: Hop, *, toolbox: Toolbox, context: ToolContext, stop: Stop) -> AsyncIterator[ToolResult]:
+    """Run the hop's calls side by side; those that a stop leaves without an answer get one that says so."""
+    async with aclosing(toolbox.run_all(now.calls, context=context)) as answers:
+        while (answer := await _next(answers, stop)) is not None:
+            yield now.answered(answer)
+    for index, call in enumerate(now.calls):
+        if index not in now.results:
+            yield now.unfinished(call, index=index)
+
+
+async def _next(answers: AsyncIterator[ToolAnswer], stop: Stop) -> ToolAnswer | None:
+    """The next answer; None if there is none left, or as soon as the turn is stopped."""
+    try:
+        async with stop.interrupts():
+            return await anext(answers, None)
+    except Stopped:
+        return None
+
+
+class Hop:
+    """One model call of a turn and the tools it asked for."""
+
+    def __init__(self, number: int, *, model: str, last: bool, limit: int) -> None:
+        self.number = number
+        self.model = model
+        self.last = last
+        self.limit = limit
+        self.reply = Reply()
+        self.error: TurnError | None = None
+        self.results: dict[int, ToolResult] = {}
+
+    @cached_property
+    def calls(self) -> tuple[ToolCall, ...]:
+        """What is to be run; asked once the reply is complete."""
+        return () if self.last else self.reply.calls()
+
+    def message(self, finish_reason: str | None) -> AssistantMessage:
+        """What was said, as the log keeps it. Of a reply that broke off, calls are not kept: they were not made."""
+        return AssistantMessage(
+            hop=self.number,
+            text=self.reply.text,
+            reasoning=self.reply.reasoning,
+            tool_calls=() if self.error else self.calls,
+            finish_reason=finish_reason,
+            model=self.model,
+            usage=self.reply.usage,
+            runs=self.reply.runs,
+        )
+
+    def ended(self, total: Usage) -> Ended:
+        """The end of the turn, if this was its last hop."""
+        finish_reason = self.reply.finish_reason
+        if self.last and self.error is None:
+            finish_reason = LIMIT_REACHED
+        said = self.error.code if self.error is not None else finish_reason
+        message = self.message(said) if self.reply.runs else None
+        return Ended(message, _end(self.error, usage=total, finish_reason=finish_reason))
+
+    def answered(self, answer: ToolAnswer) -> ToolResult:
+        """Note a tool's answer."""
+        return self._note(
+            ToolResult(
+                hop=self.number,
+                index=answer.index,
+                tool_call_id=answer.tool_call_id,
+                name=answer.name,
+                content=answer.content,
+                is_error=answer.is_error,
+                duration_ms=answer.duration_ms,
+                sources=tuple(Source(title=source.title, url=source.url) for source in answer.sources),
+            )
+        )
+
+    def unfinished(self, call: ToolCall, *, index: int) -> ToolResult:
+        """Note that a call was interrupted."""
+        return self._note(
+            ToolResult(
+                hop=self.number,
+                index=index,
+                tool_call_id=call.id,
+                name=call.name,
+                content=INTERRUPTED,
+                is_error=True,
+            )
+        )
+
+    def exchange(self) -> tuple[voice.Message, ...]:
+        """What the model must see of this hop in the next: its message, and each call's result in order."""
+        results = (self.results[index] for index in range(len(self.calls)))
+        return (
+            voice.AssistantMessage(text=self.reply.text, tool_calls=self.calls),
+            *(
+                voice.ToolMessage(
+                    tool_call_id=result.tool_call_id,
+                    name=result.name,
+                    content=result.content,
+                    is_error=result.is_error,
+                )
+                for result in results
+            ),
+        )
+
+    def _note(self, result: ToolResult) -> ToolResult:
+        self.results[result.index] = result
+        return result
+
+
+INTERNAL = TurnError(
+    code="internal", message="Something went wrong on the server. What was said is kept; please retry."
+)
+CANCELLED = TurnError(code="cancelled", message="Stopped.")
+STOPPED_BY_SERVER = TurnError(
+    code="interrupted", message="The answer was interrupted. What was said is kept; please retry."
+)
+
+
+def _stopped(stop: Stop) -> TurnError:
+    return STOPPED_BY_SERVER if stop.reason is Reason.INTERRUPTED else CANCELLED
+
+
+def _end(error: TurnError | None, *, usage: Usage, finish_reason: str | None) -> TurnEnded:
+    if error is CANCELLED:
+        return TurnEnded(status="cancelled", usage=usage, finish_reason="cancelled")
+    status: Literal["completed", "failed"] = "completed" if error is None else "failed"
+    return TurnEnded(status=status, error=error, usage=usage, finish_reason=finish_reason)

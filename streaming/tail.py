@@ -1,0 +1,84 @@
+"""The live tail: per conversation with viewers or a turn here, its latest events and the draft in progress.
+
+Lives on the engine's loop; nothing here is called from another thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from history.committed import Entry
+from history.draft import Draft
+from history.events import DRAFT_ENDING
+
+KEPT = 200
+"""Events kept for viewers; who is further behind reads the database."""
+
+
+class Tail:
+    """`entries` are the events past `base`, without holes, up to `last`. `base` is None until anything is known."""
+
+    __slots__ = ("_waiting", "base", "draft", "entries", "gone", "last", "live", "users")
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.base: int | None = None
+        self.last = 0
+        self.draft: Draft | None = None
+        self.live = False
+        """Whether `draft` is written by a task of this process; otherwise it is what the database had."""
+        self.gone = False
+        self.users = 0
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def publish(self, entries: Sequence[Entry]) -> None:
+        """Events have been committed. Those that do not join on what is here make viewers read the database."""
+        fresh = [entry for entry in entries if self.base is None or entry.seq > self.last]
+        if not fresh:
+            return
+        if self.base is None or fresh[0].seq != self.last + 1:
+            self.entries.clear()
+            self.base = fresh[0].seq - 1
+        self.entries.extend(fresh)
+        self.last = fresh[-1].seq
+        if len(self.entries) > 2 * KEPT:
+            del self.entries[:-KEPT]
+            self.base = self.entries[0].seq - 1
+        if any(entry.kind in DRAFT_ENDING for entry in fresh):
+            self.draft = None
+            self.live = False
+        self.wake()
+
+    def learn(self, last: int) -> None:
+        """The conversation has events up to `last`, of which those past ours are only in the database."""
+        if self.base is None or last > self.last:
+            self.entries.clear()
+            self.base = self.last = last
+            if not self.live:
+                self.draft = None
+            self.wake()
+
+    def covers(self, seq: int) -> bool:
+        """Whether a viewer that has everything up to `seq` can be served from here."""
+        return self.base is not None and self.base <= seq <= self.last
+
+    def after(self, seq: int) -> Iterator[Entry]:
+        """The events past `seq`, which this tail covers."""
+        assert self.base is not None
+        return islice(tuple(self.entries), seq - self.base, None)
+
+    def wake(self) -> None:
+        """Tell everyone who waits that there is something new."""
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for future in waiting:
+                if not future.done():
+                    future.set_result(None)
+
+    def changed(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+        """A future that the next change resolves; cancelling it is fine."""
+        future = loop.create_future()
+        self._waiting.append(future)
+        return future

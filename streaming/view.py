@@ -1,0 +1,152 @@
+"""What one viewer has, and the frames that bring it what it lacks; pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, cast
+from uuid import UUID
+
+from history.committed import Entry
+from history.draft import Draft, Part
+from history.events import DRAFT_ENDING, Kind
+from streaming.cursor import Cursor
+from streaming.frames import Delta, Event, Reset
+
+LARGEST = 32_768
+"""About how many code points one delta frame may have."""
+
+
+class View:
+    """A viewer's position. `ended` is the newest event it has that ended a draft."""
+
+    __slots__ = ("_draft", "_part", "ended", "offset", "seq")
+
+    def __init__(self, cursor: Cursor) -> None:
+        self.seq = cursor.seq
+        self.offset = cursor.offset
+        self.ended = 0
+        self._draft: Draft | None = None
+        self._part = 0
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where the viewer stands once it has everything that was made so far."""
+        return Cursor(self.seq, self.offset)
+
+    def event(self, entry: Entry) -> list[Reset | Event]:
+        """The frames for the next event; a reset first if the viewer saw more of a draft than is left of it."""
+        frames: list[Reset | Event] = []
+        if entry.kind in DRAFT_ENDING:
+            if self.offset > _length(entry):
+                frames.append(self.withdraw())
+            self.offset = 0
+            self.ended = entry.seq
+        self.seq = entry.seq
+        frames.append(event_frame(entry, cursor=self.cursor))
+        return frames
+
+    def follows(self, draft: Draft | None) -> bool:
+        """Whether this draft goes on where the viewer stands: its hop is not over, and it is as long as was seen."""
+        return draft is not None and draft.after_seq >= self.ended and self.offset <= draft.length
+
+    def draft(self, draft: Draft) -> list[Delta]:
+        """The frames for what is new in a draft that the viewer follows: one for each run of a channel."""
+        parts = draft.parts
+        upto = len(parts)
+        if draft is not self._draft:
+            self._draft, self._part = draft, draft.part_at(self.offset)
+        frames = []
+        at = self._part
+        while at < upto:
+            first = parts[at]
+            text, at = _merged(parts, at=at, upto=upto)
+            if first.index is None:
+                frames.append(self._counted(draft, first, text))
+            else:
+                frames.append(self._arguments(draft, first, text))
+        self._part = at
+        return frames
+
+    def withdraw(self) -> Reset:
+        """Forget the draft: it was withdrawn, or is not stored and will not be."""
+        self.offset = 0
+        self._draft = None
+        return Reset(cursor=str(self.cursor))
+
+    def restart(self) -> Reset:
+        """Forget everything: the position is not one of this conversation."""
+        self.seq = self.ended = 0
+        return self.withdraw()
+
+    def _counted(self, draft: Draft, first: Part, text: str) -> Delta:
+        if first.start < self.offset:
+            text = text[self.offset - first.start :]
+        offset = self.offset
+        self.offset = offset + len(text)
+        return Delta(
+            cursor=f"{self.seq}.{self.offset}",
+            turn=str(draft.turn_id),
+            attempt=draft.attempt,
+            hop=draft.hop,
+            offset=offset,
+            channel=cast(Any, first.channel),
+            text=text,
+        )
+
+    def _arguments(self, draft: Draft, first: Part, text: str) -> Delta:
+        return Delta(
+            cursor=f"{self.seq}.{self.offset}",
+            turn=str(draft.turn_id),
+            attempt=draft.attempt,
+            hop=draft.hop,
+            offset=first.within,
+            channel="tool_arguments",
+            text=text,
+            index=first.index,
+            name=first.name,
+        )
+
+
+def event_frame(entry: Entry, *, cursor: Cursor) -> Event:
+    """An event as it crosses the wire."""
+    return Event(
+        seq=entry.seq,
+        cursor=str(cursor),
+        kind=entry.kind,
+        turn=wire_id(entry.turn_id),
+        at=wire_time(entry.at),
+        data=entry.data,
+    )
+
+
+def wire_time(at: datetime) -> str:
+    """ISO 8601 in UTC with milliseconds."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def wire_id(value: UUID | None) -> str | None:
+    """A turn's id as text."""
+    return None if value is None else str(value)
+
+
+def _merged(parts: list[Part], *, at: int, upto: int) -> tuple[str, int]:
+    """The text of the parts from `at` that belong in one frame, and the number of the part after them."""
+    first = parts[at]
+    after = at + 1
+    if after == upto:
+        return first.text, after
+    size = len(first.text)
+    while after < upto and size < LARGEST:
+        part = parts[after]
+        if part.channel != first.channel or part.index != first.index:
+            break
+        size += len(part.text)
+        after += 1
+    return "".join(part.text for part in parts[at:after]), after
+
+
+def _length(entry: Entry) -> int:
+    """How many code points of draft an event that ends one stands for; a restart withdraws by itself."""
+    if entry.kind == Kind.ASSISTANT_MESSAGE:
+        return sum(length for _, length in entry.data.get("runs", ()))
+    return 1 << 62 if entry.kind == Kind.TURN_RESTARTED else 0
