@@ -98,7 +98,7 @@ class Turn(models.Model):
             models.UniqueConstraint(
                 fields=["conversation"], condition=Q(status__in=ACTIVE), name="one_active_turn_per_conversation"
             ),
-            models.UniqueConstraint(fields=["owner", "request_id"], name="one_turn_per_owner_and_request_id"),
+            models.UniqueConstraint(fields=["request_id", "owner"], name="one_turn_per_owner_and_request_id"),
         )
         indexes = (
             models.Index(fields=["lease_expires_at"], condition=Q(status__in=ACTIVE), name="turn_active_by_lease"),

@@ -124,7 +124,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='turn',
-            constraint=models.UniqueConstraint(fields=('owner', 'request_id'), name='one_turn_per_owner_and_request_id'),
+            constraint=models.UniqueConstraint(fields=('request_id', 'owner'), name='one_turn_per_owner_and_request_id'),
         ),
         migrations.AddIndex(
             model_name='event',
