@@ -1,0 +1,154 @@
+/** One turn on the page: what the person said, the answer hop by hop, how it ended, and what can be done with it. */
+
+import { actionButton, el, icon, morph } from "./dom.js";
+import { cost, duration, tokenParts, tokens } from "./format.js";
+import { HopView } from "./hop-view.js";
+
+/**
+ * @typedef {Object} Place  where a turn stands among the others
+ * @property {number} version  index among its siblings
+ * @property {number} versions
+ * @property {boolean} reworded  whether the versions differ in what the person said, not only in the answer
+ * @property {boolean} last  of those shown
+ * @property {boolean} idle  whether a new turn may begin
+ * @property {boolean} stopping
+ */
+
+const ENDS = {
+  length: "The answer was cut off at its length limit.",
+  content_filter: "The provider's filter cut this answer off.",
+  tool_limit_reached: "The limit of tool rounds was reached.",
+};
+
+export class TurnView {
+  /** @param {string} id  of the turn, or a request id while it has none */
+  constructor(id) {
+    this.bubble = el("div", { class: "bubble" });
+    this.saidRow = el("div", { class: "row-actions" });
+    this.hops = el("div", { class: "hops" });
+    this.state = el("div", { class: "answer-state" });
+    this.footer = el("div", { class: "row-actions answer-actions" });
+    this.said = el("div", { class: "said" }, [heading("You said"), this.bubble, this.saidRow]);
+    this.answer = el("div", { class: "answer" }, [heading("Answer"), this.hops, this.state, this.footer]);
+    this.element = el("article", { class: "turn", "data-turn": id }, [this.said, this.answer]);
+    /** @type {HopView[]} */
+    this.views = [];
+  }
+
+  /** A message on its way. @param {string} text */
+  showPending(text) {
+    this.bubble.textContent = text;
+    this.element.classList.add("pending");
+    this.fill(this.state, [dots("Sending")]);
+  }
+
+  /** @param {import("./turns.js").Turn} turn @param {import("./log.js").Draft|null} draft  of this turn @param {Place} place */
+  show(turn, draft, place) {
+    this.turn = turn;
+    if (this.bubble.textContent !== turn.text) this.bubble.textContent = turn.text;
+    turn.hops.forEach((hop, index) => this.hopView(index).showFinal(hop, turn.end === null));
+    this.showDraft(draft);
+    this.fill(this.saidRow, saidActions(turn, place));
+    this.fill(this.footer, turn.end === null ? [] : answerActions(turn, place));
+    this.element.classList.toggle("last", place.last);
+  }
+
+  /** The part of `show` that a new fragment needs. */
+  showDraft(draft, stopping = false) {
+    const { turn } = this;
+    const count = turn.hops.length + (draft === null ? 0 : 1);
+    while (this.views.length > count) this.views.pop().element.remove();
+    if (draft !== null) this.hopView(turn.hops.length).showDraft(draft);
+    this.fill(this.state, turn.end === null ? progress(turn, draft, stopping) : ending(turn));
+    this.element.classList.toggle("active", turn.end === null);
+  }
+
+  hopView(index) {
+    if (this.views[index] === undefined) {
+      this.views[index] = new HopView();
+      this.hops.append(this.views[index].element);
+    }
+    return this.views[index];
+  }
+
+  fill(element, children) {
+    const fragment = new DocumentFragment();
+    fragment.append(...children);
+    morph(element, fragment);
+  }
+}
+
+function heading(text) {
+  return el("h2", { class: "visually-hidden" }, [text]);
+}
+
+function dots(label) {
+  const sign = el("div", { class: "dots", role: "img" }, [el("i"), el("i"), el("i")]);
+  sign.setAttribute("aria-label", label);
+  return sign;
+}
+
+function note(text, symbol) {
+  return el("p", { class: "answer-note" }, [icon(symbol), el("span", {}, [text])]);
+}
+
+function progress(turn, draft, stopping) {
+  const notes = turn.restarted ? [note("The server was interrupted and has taken this up again.", "again")] : [];
+  if (stopping) return [...notes, note("Stopping…", "stop")];
+  const saying = draft !== null && (draft.pieces.length > 0 || draft.calls.size > 0);
+  const running = turn.hops.some((hop) => hop.calls.some((call) => call.result === null));
+  return saying || running ? notes : [...notes, dots("Answering")];
+}
+
+function ending({ end }) {
+  if (end.status === "cancelled") return [note("You stopped this answer.", "stop")];
+  if (end.status === "failed") return [failure(end.error)];
+  return ENDS[end.finishReason] ? [note(ENDS[end.finishReason], "warning")] : [];
+}
+
+function failure(error) {
+  return el("div", { class: "failure" }, [
+    icon("warning"),
+    el("div", { class: "failure-text" }, [
+      el("strong", {}, ["The answer could not be finished"]),
+      el("p", {}, [error?.message || "Something went wrong on the way."]),
+    ]),
+    el("button", { class: "button", type: "button", "data-action": "regenerate" }, [icon("again"), el("span", {}, ["Try again"])]),
+  ]);
+}
+
+function saidActions(turn, place) {
+  return [
+    ...(place.reworded ? [stepper(place)] : []),
+    actionButton("copy-said", "copy", "Copy your message"),
+    ...(place.idle ? [actionButton("edit", "edit", "Edit your message")] : []),
+  ];
+}
+
+function answerActions(turn, place) {
+  const said = turn.hops.some((hop) => hop.text !== "");
+  return [
+    ...(place.versions > 1 && !place.reworded ? [stepper(place)] : []),
+    ...(said ? [actionButton("copy-answer", "copy", "Copy the answer")] : []),
+    ...(place.idle && place.last && turn.end.status !== "failed" ? [actionButton("regenerate", "again", "Answer again")] : []),
+    facts(turn),
+  ];
+}
+
+function stepper({ version, versions }) {
+  const back = actionButton("version-back", "left", "Earlier version");
+  const on = actionButton("version-on", "right", "Later version");
+  back.toggleAttribute("disabled", version === 0);
+  on.toggleAttribute("disabled", version === versions - 1);
+  const label = el("span", { class: "stepper-count" }, [`${version + 1} / ${versions}`]);
+  return el("span", { class: "stepper", role: "group", "aria-label": "Versions" }, [back, label, on]);
+}
+
+function facts({ at, end, hops, model }) {
+  const parts = [hops.findLast((hop) => hop.model !== "")?.model || model];
+  parts.push(end.usage === null ? "" : tokens(end.usage), end.cost === null ? "" : cost(end.cost));
+  parts.push(duration(Math.max(0, Date.parse(end.at) - Date.parse(at))));
+  const line = el("span", { class: "facts" }, [parts.filter((part) => part !== "").join(" · ")]);
+  if (end.usage !== null) line.title = tokenParts(end.usage);
+  return line;
+}
