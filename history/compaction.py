@@ -146,16 +146,3 @@ def _stored_message(place: Place) -> AssistantMessage | None:
     return AssistantMessage(
         hop=hop, text=text, reasoning=reasoning, finish_reason="interrupted", model=model, runs=merge_runs(runs)
     )
-
-
-def delete_conversation(conversation_id: UUID) -> None:
-    """Delete a conversation and everything in it; who follows it is told."""
-    with transaction.atomic():
-        Conversation.objects.select_for_update().filter(pk=conversation_id).first()
-        turns = Turn.objects.filter(conversation_id=conversation_id)
-        DeltaBatch.objects.filter(turn_id__in=turns.values("pk")).delete()
-        Event.objects.filter(conversation_id=conversation_id).delete()
-        turns.update(parent=None, replaces=None)
-        turns.delete()
-        Conversation.objects.filter(pk=conversation_id).delete()
-        tell(Committed(conversation_id, gone=True))

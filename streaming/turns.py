@@ -18,7 +18,7 @@ from django.db import transaction
 from access import selectors
 from access.principals import Principal
 from access.profiles import profile_for
-from history import compaction, status
+from history import conversations, stopping
 from history.conf import chat_settings
 from history.events import UserMessage
 from history.log import appending
@@ -104,7 +104,7 @@ def start_turn(principal: Principal, conversation_id: UUID, order: Order) -> Sta
             log.append(turn.pk, _user_message(turn, text, order=order))
             log.status = (turn.pk, Status.QUEUED)
         if not conversation.title:
-            Conversation.objects.filter(pk=conversation.pk).update(title=_title(text))
+            conversations.set_title_if_empty(conversation.pk, title=_title(text))
         running = engine.current()
         if running is not None:
             transaction.on_commit(partial(running.launch, turn.pk))
@@ -113,17 +113,12 @@ def start_turn(principal: Principal, conversation_id: UUID, order: Order) -> Sta
 
 def stop_turn(principal: Principal, turn_id: UUID) -> None:
     """Ask for a turn's end, wherever it runs; nothing happens if it is over. Raises `NotFound`."""
-    turn = selectors.turn(principal, turn_id)
-    if not status.request_stop(turn.pk):
-        compaction.cancel_queued(turn.conversation_id, turn_id=turn.pk)
+    stopping.stop(selectors.turn(principal, turn_id).pk)
 
 
 def delete_conversation(principal: Principal, conversation_id: UUID) -> None:
     """Stop what runs in a conversation and delete it with all its events. Raises `NotFound`."""
-    conversation = selectors.conversation(principal, conversation_id)
-    for turn_id in conversation.turns.filter(status__in=ACTIVE).values_list("pk", flat=True):
-        stop_turn(principal, turn_id)
-    compaction.delete_conversation(conversation.pk)
+    conversations.delete(selectors.conversation(principal, conversation_id).pk)
 
 
 def _check(order: Order) -> None:
