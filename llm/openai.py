@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import weakref
+from base64 import b64encode
 from collections.abc import AsyncGenerator
 
 import aiohttp
@@ -39,8 +40,8 @@ class OpenAIModel:
         """`base_url` as OpenAI's clients take it, with the version: `https://host/v1`."""
         base = URL(base_url)
         self._url = (base / "chat/completions").with_query(base.query).with_user(None)
-        self._auth = aiohttp.BasicAuth(base.user, base.password or "") if base.user and not api_key else None
         self._api_key = api_key
+        self._authorization = _authorization(api_key, base=base)
         self._model = model
         self._limit_field = "max_completion_tokens" if base.host == "api.openai.com" else "max_tokens"
         self._deadlines = deadlines or Deadlines()
@@ -104,7 +105,6 @@ class OpenAIModel:
             self._url,
             data=openai_request.body(request, model=self._model, limit_field=self._limit_field),
             headers=self._headers(request),
-            auth=self._auth,
             allow_redirects=False,
         )
 
@@ -127,8 +127,8 @@ class OpenAIModel:
     def _headers(self, request: ChatRequest) -> dict[str, str]:
         # Compressed, tokens would come in lumps.
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream", "Accept-Encoding": "identity"}
-        if self._api_key:
-            headers["Authorization"] = f"Bearer {self._api_key}"
+        if self._authorization:
+            headers["Authorization"] = self._authorization
         if request.call_id.isascii() and request.call_id.isprintable():
             headers["X-Client-Request-Id"] = request.call_id
         return headers
@@ -170,6 +170,15 @@ def _note(answer: Answer, *, watch: Watch) -> None:
         watch.ends(watch.deadlines.ending)
     elif answer.said:
         watch.speaks()
+
+
+def _authorization(api_key: str | None, *, base: URL) -> str | None:
+    """The header that says who asks: by key, else by the user in the base URL."""
+    if api_key:
+        return f"Bearer {api_key}"
+    if base.user:
+        return "Basic " + b64encode(f"{base.user}:{base.password or ''}".encode()).decode()
+    return None
 
 
 def _json(body: bytes) -> Json:

@@ -1,0 +1,1 @@
+"""Load, faults and comparisons: what drives the product from outside."""

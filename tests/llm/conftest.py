@@ -1,0 +1,47 @@
+"""What tests of the voice share: a scripted provider as a process of its own, and the adapter that talks to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from llm.deadlines import Deadlines
+from llm.openai import OpenAIModel
+from llm.reply import Reply
+from llm.types import ChatModel, ChatRequest, UserMessage
+from tests.provider import ProviderProcess
+
+REQUEST = ChatRequest(messages=(UserMessage(text="Hello?"),), call_id="turn:1:0")
+
+
+@pytest.fixture(scope="session")
+def provider_process() -> Iterator[ProviderProcess]:
+    """One provider for all tests."""
+    with ProviderProcess() as process:
+        yield process
+
+
+@pytest.fixture
+def provider(provider_process: ProviderProcess) -> ProviderProcess:
+    """The provider, fresh."""
+    provider_process.reset()
+    return provider_process
+
+
+@pytest_asyncio.fixture
+async def openai(provider: ProviderProcess) -> AsyncIterator[OpenAIModel]:
+    """The adapter at the provider, with deadlines short enough to see them pass."""
+    deadlines = Deadlines(connect=2, first_token=1, stall=0.5, total=5, ending=0.3)
+    model = OpenAIModel(provider.base_url, model="scripted", api_key="sk-canary-0123456789", deadlines=deadlines)
+    yield model
+    await model.aclose()
+
+
+async def ask(model: ChatModel, request: ChatRequest = REQUEST, *, into: Reply | None = None) -> Reply:
+    """The whole reply. What came before an error is in `into`."""
+    reply = Reply() if into is None else into
+    async for delta in model.stream(request):
+        reply.add(delta)
+    return reply
