@@ -1,0 +1,96 @@
+"""Making, finding and revoking API keys. A key is text like `vb_<prefix>_<secret>`; it is shown once, never stored."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+
+from access.errors import Unauthenticated
+from access.models import UNEXPIRED, UNREVOKED, ApiKey
+from access.principals import Principal, Scope
+
+SECRET_BYTES = 32
+LONGEST = 200
+"""Characters of what may be a key at all."""
+HEADERS = ("x-api-key", "x-session-api-key")
+"""Where a key may stand as it is; as `Authorization: Bearer` it may always."""
+USE_IS_NOTED_EVERY = timedelta(minutes=1)
+
+
+class NewKey(NamedTuple):
+    """A key just made: the only time its text is known."""
+
+    text: str
+    row: ApiKey
+
+
+def create_key(
+    owner: AbstractBaseUser,
+    *,
+    name: str = "",
+    scopes: Iterable[Scope] = (Scope.READ, Scope.CHAT),
+    expires_at: datetime | None = None,
+) -> NewKey:
+    """Make a key that acts for `owner`."""
+    prefix = secrets.token_hex(4)
+    text = f"vb_{prefix}_{secrets.token_urlsafe(SECRET_BYTES)}"
+    row = ApiKey.objects.create(
+        owner_id=owner.pk,
+        name=name,
+        prefix=prefix,
+        digest=_digest(text),
+        scopes=sorted(set(scopes)),
+        expires_at=expires_at,
+    )
+    return NewKey(text, row)
+
+
+def key_in(headers: Mapping[str, str]) -> str | None:
+    """The key that a request brings along, by lower-case header names; None if it brings none.
+
+    Raises `Unauthenticated` when it brings different ones.
+    """
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    found = {headers[name].strip() for name in HEADERS if name in headers}
+    if scheme.lower() == "bearer":
+        found.add(token.strip())
+    if len(found) > 1:
+        raise Unauthenticated("The request brings several API keys; send one.")
+    return found.pop() if found else None
+
+
+def verify(text: str) -> ApiKey:
+    """The row of a key that may be used now, with its owner. Raises `Unauthenticated`, always the same."""
+    parts = text.split("_", 2)
+    if len(text) > LONGEST or len(parts) != 3 or parts[0] != "vb":
+        raise Unauthenticated
+    usable = ApiKey.objects.filter(UNREVOKED, UNEXPIRED).select_related("owner")
+    row = usable.filter(prefix=parts[1].replace("\0", "")).first()
+    if row is None or not hmac.compare_digest(row.digest, _digest(text)) or not row.owner.is_active:
+        raise Unauthenticated
+    stale = Q(last_used_at=None) | Q(last_used_at__lt=Now() - USE_IS_NOTED_EVERY)
+    ApiKey.objects.filter(stale, pk=row.pk).update(last_used_at=Now())
+    return row
+
+
+def principal_of_key(row: ApiKey) -> Principal:
+    """The principal a key speaks for. Scopes that this version does not know are left out."""
+    scopes = frozenset(Scope(scope) for scope in row.scopes if scope in set(Scope))
+    return Principal(user_id=row.owner_id, key_id=row.pk, scopes=scopes)
+
+
+def revoke(keys: QuerySet[ApiKey]) -> int:
+    """Make keys useless for good; returns how many were not yet."""
+    return keys.filter(UNREVOKED).update(revoked_at=Now())
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

@@ -1,0 +1,45 @@
+"""Who asks: a person in a browser, or an API key acting for one. Plain values, safe to keep and to compare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+from django.contrib.auth.base_user import AbstractBaseUser
+
+from access.errors import Forbidden
+
+UserId: TypeAlias = Any
+"""A primary key of the site's own user model, whatever type that has."""
+
+
+class Scope(StrEnum):
+    """What a principal may do: look, talk, or manage the site's chat."""
+
+    READ = "read"
+    CHAT = "chat"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """A user, through an API key (`key_id`) or a browser session (`session_key`), with what they may do."""
+
+    user_id: UserId
+    key_id: int | None = None
+    session_key: str | None = None
+    scopes: frozenset[Scope] = frozenset({Scope.READ, Scope.CHAT})
+
+    def require(self, scope: Scope) -> None:
+        """Raises `Forbidden` without that scope."""
+        if scope not in self.scopes:
+            raise Forbidden
+
+
+def principal_of_session(user: AbstractBaseUser, *, session_key: str | None) -> Principal:
+    """The principal of a signed-in browser. Staff may manage, everybody may read and chat."""
+    scopes = {Scope.READ, Scope.CHAT}
+    if getattr(user, "is_staff", False):
+        scopes.add(Scope.ADMIN)
+    return Principal(user_id=user.pk, session_key=session_key, scopes=frozenset(scopes))

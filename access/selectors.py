@@ -1,0 +1,96 @@
+"""The only door to what people own. What is somebody else's answers exactly like what does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from importlib import import_module
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.backends.db import SessionStore as DatabaseSessions
+from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieSessions
+from django.db.models import F, FilteredRelation, Q, QuerySet
+from django.db.models.functions import Now
+
+from access.errors import AccessEnded
+from access.principals import Principal, UserId
+from history.errors import NotFound
+from history.models import Conversation, Turn
+
+
+def conversations(principal: Principal) -> QuerySet[Conversation]:
+    """The conversations that the principal may see."""
+    return Conversation.objects.filter(owner_id=principal.user_id)
+
+
+def conversation(principal: Principal, conversation_id: UUID | str) -> Conversation:
+    """One of them. Raises `NotFound`."""
+    found = conversations(principal).filter(pk=_uuid(conversation_id)).first()
+    if found is None:
+        raise NotFound
+    return found
+
+
+def turns(principal: Principal) -> QuerySet[Turn]:
+    """The turns that the principal may see."""
+    return Turn.objects.filter(conversation__owner_id=principal.user_id)
+
+
+def turn(principal: Principal, turn_id: UUID | str) -> Turn:
+    """One of them. Raises `NotFound`."""
+    found = turns(principal).filter(pk=_uuid(turn_id)).first()
+    if found is None:
+        raise NotFound
+    return found
+
+
+def require_valid(principal: Principal) -> None:
+    """Raises `AccessEnded` once the user is inactive, the key revoked or expired, or the session signed out."""
+    if principal not in still_valid([principal]):
+        raise AccessEnded
+
+
+def still_valid(principals: Iterable[Principal]) -> set[Principal]:
+    """Those that may still be what they were. One query for users and keys and one for sessions, however many."""
+    asked = set(principals)
+    usable = _usable({principal.user_id for principal in asked}, {principal.key_id for principal in asked})
+    sessions = _live_sessions({principal.session_key for principal in asked if principal.session_key is not None})
+    return {
+        principal
+        for principal in asked
+        if (principal.user_id, principal.key_id) in usable
+        and (principal.session_key is None or principal.session_key in sessions)
+    }
+
+
+def _usable(user_ids: Collection[UserId], key_ids: Collection[int | None]) -> set[tuple[UserId, int | None]]:
+    """Every active user, alone and with each of the usable keys. `is_active` need not be a column."""
+    key_is_usable = Q(verbatim_api_keys__pk__in=[key for key in key_ids if key is not None])
+    key_is_usable &= Q(verbatim_api_keys__revoked_at=None)
+    key_is_usable &= Q(verbatim_api_keys__expires_at=None) | Q(verbatim_api_keys__expires_at__gt=Now())
+    users = get_user_model()._default_manager.filter(pk__in=user_ids)
+    joined = users.annotate(usable=FilteredRelation("verbatim_api_keys", condition=key_is_usable))
+    rows = [(user.pk, user.usable_key) for user in joined.annotate(usable_key=F("usable__pk")) if user.is_active]
+    return {*rows, *((user_id, None) for user_id, _ in rows)}
+
+
+def _live_sessions(session_keys: Collection[str]) -> Collection[str]:
+    """The sessions that nobody signed out. One kept in a cookie alone cannot be told from one that ended."""
+    if not session_keys:
+        return ()
+    store: type[SessionBase] = import_module(settings.SESSION_ENGINE).SessionStore
+    if issubclass(store, CookieSessions):
+        return session_keys
+    if issubclass(store, DatabaseSessions):
+        rows = store.get_model_class().objects.filter(session_key__in=session_keys, expire_date__gt=Now())
+        return set(rows.values_list("session_key", flat=True))
+    return {key for key in session_keys if store().exists(key)}
+
+
+def _uuid(value: UUID | str) -> UUID:
+    try:
+        return value if isinstance(value, UUID) else UUID(value)
+    except ValueError:
+        raise NotFound from None
