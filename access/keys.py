@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -18,8 +19,7 @@ from access.models import UNEXPIRED, UNREVOKED, ApiKey
 from access.principals import Principal, Scope
 
 SECRET_BYTES = 32
-LONGEST = 200
-"""Characters of what may be a key at all."""
+FORM = re.compile(r"vb_([0-9a-f]{8})_[\w-]{43}", re.ASCII)
 HEADERS = ("x-api-key", "x-session-api-key")
 """Where a key may stand as it is; as `Authorization: Bearer` it may always."""
 USE_IS_NOTED_EVERY = timedelta(minutes=1)
@@ -69,11 +69,10 @@ def key_in(headers: Mapping[str, str]) -> str | None:
 
 def verify(text: str) -> ApiKey:
     """The row of a key that may be used now, with its owner. Raises `Unauthenticated`, always the same."""
-    parts = text.split("_", 2)
-    if len(text) > LONGEST or len(parts) != 3 or parts[0] != "vb":
+    match = FORM.fullmatch(text)
+    if match is None:
         raise Unauthenticated
-    usable = ApiKey.objects.filter(UNREVOKED, UNEXPIRED).select_related("owner")
-    row = usable.filter(prefix=parts[1].replace("\0", "")).first()
+    row = ApiKey.objects.filter(UNREVOKED, UNEXPIRED, prefix=match[1]).select_related("owner").first()
     if row is None or not hmac.compare_digest(row.digest, _digest(text)) or not row.owner.is_active:
         raise Unauthenticated
     stale = Q(last_used_at=None) | Q(last_used_at__lt=Now() - USE_IS_NOTED_EVERY)
@@ -93,4 +92,4 @@ def revoke(keys: QuerySet[ApiKey]) -> int:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest()

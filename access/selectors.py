@@ -55,7 +55,7 @@ def require_valid(principal: Principal) -> None:
 def still_valid(principals: Iterable[Principal]) -> set[Principal]:
     """Those that may still be what they were. One query for users and keys and one for sessions, however many."""
     asked = set(principals)
-    usable = _usable({principal.user_id for principal in asked}, {principal.key_id for principal in asked})
+    usable = _usable({principal.user_id for principal in asked})
     sessions = _live_sessions({principal.session_key for principal in asked if principal.session_key is not None})
     return {
         principal
@@ -65,14 +65,15 @@ def still_valid(principals: Iterable[Principal]) -> set[Principal]:
     }
 
 
-def _usable(user_ids: Collection[UserId], key_ids: Collection[int | None]) -> set[tuple[UserId, int | None]]:
-    """Every active user, alone and with each of the usable keys. `is_active` need not be a column."""
-    key_is_usable = Q(verbatim_api_keys__pk__in=[key for key in key_ids if key is not None])
-    key_is_usable &= Q(verbatim_api_keys__revoked_at=None)
-    key_is_usable &= Q(verbatim_api_keys__expires_at=None) | Q(verbatim_api_keys__expires_at__gt=Now())
-    users = get_user_model()._default_manager.filter(pk__in=user_ids)
-    joined = users.annotate(usable=FilteredRelation("verbatim_api_keys", condition=key_is_usable))
-    rows = [(user.pk, user.usable_key) for user in joined.annotate(usable_key=F("usable__pk")) if user.is_active]
+def _usable(user_ids: Collection[UserId]) -> set[tuple[UserId, int | None]]:
+    """Every active user, alone and with each of their usable keys. `is_active` need not be a column."""
+    key = FilteredRelation(
+        "verbatim_api_keys",
+        condition=Q(verbatim_api_keys__revoked_at=None)
+        & (Q(verbatim_api_keys__expires_at=None) | Q(verbatim_api_keys__expires_at__gt=Now())),
+    )
+    users = get_user_model()._default_manager.filter(pk__in=user_ids).annotate(key=key).annotate(key_id=F("key__pk"))
+    rows = [(user.pk, user.key_id) for user in users if user.is_active]
     return {*rows, *((user_id, None) for user_id, _ in rows)}
 
 

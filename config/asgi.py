@@ -18,15 +18,12 @@ Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 Application: TypeAlias = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 
-def with_engine(app: Application) -> Application:
-    """The application, with the engine started on the loop that brings the first scope of any kind.
-
-    Not in `lifespan`: daphne sends none.
-    """
-    from streaming.engine import ensure_started
+def with_engine(app: Application, *, start: Callable[[], object]) -> Application:
+    """The application, with the engine started (`start` is asked every time) on the loop that brings the first scope
+    of any kind. Not in `lifespan`: daphne sends none."""
 
     async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        ensure_started()
+        start()
         if scope["type"] == "lifespan":
             await lifespan(receive, send)
         else:
@@ -47,11 +44,12 @@ async def lifespan(receive: Receive, send: Send) -> None:
 def build() -> Application:
     """The whole application. What it imports needs Django to be set up, which the first line does."""
     http = get_asgi_application()
-    from chat.routing import websocket_urlpatterns
-
     _ = settings.SECRET_KEY  # an empty one raises: now, not at the first cookie
+    from chat.routing import websocket_urlpatterns
+    from streaming.engine import ensure_started
+
     websocket = AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
-    return with_engine(ProtocolTypeRouter({"http": http, "websocket": websocket}))
+    return with_engine(ProtocolTypeRouter({"http": http, "websocket": websocket}), start=ensure_started)
 
 
 application = build()

@@ -1,0 +1,144 @@
+"""The site around the chat: health, headers, static files, and the wrapper that starts the engine."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.http import HttpResponse
+from django.test import AsyncClient, Client
+from django.urls import include, path
+
+from config import asgi
+from streaming import engine
+
+
+def page(request: object) -> HttpResponse:
+    return HttpResponse("<!doctype html>")
+
+
+urlpatterns = [path("page/", page), path("", include("config.urls"))]
+
+pytestmark = pytest.mark.urls(__name__)
+
+
+def test_live_needs_no_database(client: Client) -> None:
+    """There is no database in this test: touching it would fail."""
+    response = client.get("/live/")
+
+    assert (response.status_code, response.content) == (HTTPStatus.OK, b"alive\n")
+
+
+@pytest.mark.django_db
+def test_ready_means_that_the_database_answers(client: Client) -> None:
+    assert client.get("/ready/").status_code == HTTPStatus.OK
+
+
+@pytest.mark.django_db
+def test_without_a_database_it_is_not_ready(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    with connection.execute_wrapper(_unplugged):
+        response = client.get("/ready/")
+
+    assert (response.status_code, response.content) == (HTTPStatus.SERVICE_UNAVAILABLE, b"no database\n")
+    assert "the server closed the connection" in caplog.text
+
+
+def _unplugged(*args: Any) -> Any:
+    raise connection.Database.OperationalError("the server closed the connection")
+
+
+@pytest.mark.django_db
+def test_while_it_drains_it_is_not_ready(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.new_event_loop()
+    leaving = engine.Engine(loop)
+    leaving.draining = True
+    monkeypatch.setattr(engine, "_engine", leaving)
+
+    response = client.get("/ready/")
+    loop.close()
+
+    assert (response.status_code, response.content) == (HTTPStatus.SERVICE_UNAVAILABLE, b"draining\n")
+
+
+def test_every_page_is_closed_to_what_it_does_not_need(client: Client) -> None:
+    response = client.get("/page/")
+
+    policy = dict(directive.split(" ", 1) for directive in response["Content-Security-Policy"].split("; "))
+    assert policy == {
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "img-src": "'self'",
+        "font-src": "'self'",
+        "connect-src": "'self'",
+        "form-action": "'self'",
+        "base-uri": "'none'",
+        "frame-ancestors": "'none'",
+    }
+    assert response["X-Content-Type-Options"] == "nosniff"
+    assert response["X-Frame-Options"] == "DENY"
+    assert response["Referrer-Policy"] == "same-origin"
+    assert "Access-Control-Allow-Origin" not in response
+
+
+async def test_static_files_need_no_collecting(async_client: AsyncClient) -> None:
+    response = await async_client.get("/static/admin/css/base.css")
+
+    assert response.status_code == HTTPStatus.OK
+    assert response["Content-Type"].startswith("text/css")
+    assert "Access-Control-Allow-Origin" not in response
+    assert "Content-Security-Policy" in response
+
+
+class Application:
+    """Remembers how often the engine was started, and what reached the application behind it."""
+
+    def __init__(self) -> None:
+        self.starts = 0
+        self.scopes: list[str] = []
+        self.asked = asgi.with_engine(self.answer, start=self.start)
+
+    def start(self) -> None:
+        self.starts += 1
+
+    async def answer(self, scope: dict[str, Any], receive: asgi.Receive, send: asgi.Send) -> None:
+        self.scopes.append(scope["type"])
+
+
+async def nothing() -> dict[str, Any]:
+    raise AssertionError("nothing is to be received")
+
+
+async def nowhere(message: dict[str, Any]) -> None:
+    raise AssertionError("nothing is to be sent")
+
+
+async def test_a_scope_of_any_kind_starts_the_engine() -> None:
+    application = Application()
+
+    for kind in ("http", "websocket"):
+        await application.asked({"type": kind}, nothing, nowhere)
+
+    assert application.starts == 2
+    assert application.scopes == ["http", "websocket"]
+
+
+async def test_lifespan_is_answered_and_starts_the_engine() -> None:
+    application = Application()
+    received = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+    sent = []
+
+    async def receive() -> dict[str, Any]:
+        return next(received)
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message["type"])
+
+    await application.asked({"type": "lifespan"}, receive, send)
+
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert application.starts == 1
+    assert application.scopes == []
