@@ -13,6 +13,7 @@ import msgspec
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from access import selectors
+from access.errors import AccessEnded
 from access.principals import Principal
 from access.sockets import OriginRefused, principal_for_scope
 from chat.close import BY_CODE, Close
@@ -21,7 +22,7 @@ from history.errors import ChatError
 from streaming import engine, turns
 from streaming.cursor import Cursor, parse
 from streaming.database import in_thread
-from streaming.errors import AccessEnded, InvalidRequest, TurnActive
+from streaming.errors import InvalidRequest, TurnActive
 from streaming.follow import follow
 from streaming.frames import Accepted, AnyClientFrame, Error, Ping, Pong, Send, ServerFrame, Stop, decode, encode
 

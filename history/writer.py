@@ -115,7 +115,10 @@ class Writer:
         try:
             while True:
                 with self._changed:
-                    self._changed.wait_for(self._has_work, timeout=self._until(due))
+                    if self._drafts:
+                        self._changed.wait_for(self._has_work, timeout=max(0.0, due - time.monotonic()))
+                    else:
+                        self._changed.wait_for(lambda: self._has_work() or self._drafts)
                     stopping, self._hurry, hurry = self._stopping, False, self._hurry
                 if hurry or stopping or time.monotonic() >= due:
                     away = not self._tick()
@@ -128,9 +131,6 @@ class Writer:
 
     def _has_work(self) -> bool:
         return bool(self._jobs) or self._hurry or self._stopping
-
-    def _until(self, due: float) -> float | None:
-        return max(0.0, due - time.monotonic()) if self._drafts else None
 
     def _run_jobs(self) -> None:
         """Run the jobs that wait; one that must be tried again goes behind the next tick."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextvars import Context
 from functools import partial
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from history.events import TurnError
 from history.models import Status
 from history.writer import Writer
 from llm.prices import cost
+from llm.types import ChatModel
 from streaming.claims import Claimed, claim
 from streaming.drive import Drive
 from streaming.hub import Hub
@@ -42,10 +44,12 @@ class Running(NamedTuple):
 
 
 class Engine:
-    """Made on the loop it will live on. `id` names this process in the rows it owns."""
+    """Made on the loop it will live on. `id` names this process in the rows it owns; `models` gives the model of a
+    profile by its name."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, models: Callable[[str], ChatModel] = model_of) -> None:
         settings = chat_settings()
+        self.models = models
         self.id = uuid4()
         self.loop = loop
         self.hub = Hub(loop)
@@ -138,7 +142,7 @@ class Engine:
             tail.learn(claimed.last_seq)
             items = play(
                 claimed.request,
-                model=model_of(profile.name),
+                model=self.models(profile.name),
                 model_name=profile.model,
                 toolbox=self.toolbox,
                 context=ToolContext(
@@ -176,14 +180,21 @@ def current() -> Engine | None:
 
 def ensure_started() -> Engine:
     """Start the engine on the running loop, once per process, and hook it to the signals that end the process."""
-    global _engine
-    if _engine is None:
-        from streaming.signals import end_with_signals
+    if _engine is not None:
+        return _engine
+    from streaming.signals import end_with_signals
 
-        _engine = Engine(asyncio.get_running_loop())
-        _engine.start()
-        end_with_signals(_engine)
-    return _engine
+    engine = install(Engine(asyncio.get_running_loop()))
+    end_with_signals(engine)
+    return engine
+
+
+def install(engine: Engine) -> Engine:
+    """Make this the engine of the process, and start it."""
+    global _engine
+    _engine = engine
+    engine.start()
+    return engine
 
 
 def is_draining() -> bool:

@@ -23,12 +23,6 @@ class TextTooLong(ChatError):
     code = "text_too_long"
 
 
-class UnknownModel(ChatError):
-    """There is no such model. Choose another one."""
-
-    code = "unknown_model"
-
-
 class RequestConflict(ChatError):
     """This request id was used for another message. Use a new one."""
 
@@ -65,9 +59,3 @@ class Draining(ChatError):
     """The server is restarting. Please try again in a few seconds."""
 
     code = "draining"
-
-
-class AccessEnded(ChatError):
-    """You are no longer signed in."""
-
-    code = "access_ended"

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from uuid import UUID
 
+from access.errors import AccessEnded
 from access.principals import Principal
 from access.selectors import still_valid
 from history.committed import Committed
@@ -17,7 +18,7 @@ from history.errors import ChatError
 from history.positions import positions
 from history.replay import stored_drafts
 from streaming.database import in_thread
-from streaming.errors import AccessEnded, Draining
+from streaming.errors import Draining
 from streaming.tail import Tail
 
 logger = logging.getLogger(__name__)

@@ -53,13 +53,13 @@ async def play(
 
     After a delta the caller must come back without waiting for anything (see `Stop.interrupts`).
     """
-    total = Usage()
+    total: Usage | None = None
     while True:
         now = Hop(hop, model=model_name, last=hop >= max_hops, limit=max_hops)
         async with aclosing(_speak(now, request, model=model, stop=stop)) as deltas:
             async for delta in deltas:
                 yield delta
-        total += now.reply.usage or Usage()
+        total = _sum(total, now.reply.usage)
         if now.error is not None or not now.calls:
             yield now.ended(total)
             return
@@ -146,7 +146,7 @@ class Hop:
             runs=self.reply.runs,
         )
 
-    def ended(self, total: Usage) -> Ended:
+    def ended(self, total: Usage | None) -> Ended:
         """The end of the turn, if this was its last hop."""
         finish_reason = self.reply.finish_reason
         if self.last and self.error is None:
@@ -213,11 +213,16 @@ STOPPED_BY_SERVER = TurnError(
 )
 
 
+def _sum(total: Usage | None, usage: Usage | None) -> Usage | None:
+    """None as long as no call has reported any."""
+    return usage if total is None else total + (usage or Usage())
+
+
 def _stopped(stop: Stop) -> TurnError:
     return STOPPED_BY_SERVER if stop.reason is Reason.INTERRUPTED else CANCELLED
 
 
-def _end(error: TurnError | None, *, usage: Usage, finish_reason: str | None) -> TurnEnded:
+def _end(error: TurnError | None, *, usage: Usage | None, finish_reason: str | None) -> TurnEnded:
     if error is CANCELLED:
         return TurnEnded(status="cancelled", usage=usage, finish_reason="cancelled")
     status: Literal["completed", "failed"] = "completed" if error is None else "failed"

@@ -16,10 +16,11 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from access import selectors
-from access.principals import Principal
+from access.principals import Principal, Scope
 from access.profiles import profile_for
 from history import conversations, stopping
 from history.conf import chat_settings
+from history.errors import NotFound
 from history.events import UserMessage
 from history.log import appending
 from history.models import ACTIVE, Conversation, Event, Status, Turn
@@ -71,12 +72,13 @@ class Started(NamedTuple):
 def start_turn(principal: Principal, conversation_id: UUID, order: Order) -> Started:
     """Store the message and have a turn run for it; the same request id gets the same turn, for ever.
 
-    Raises `NotFound`, `InvalidRequest`, `TextTooLong`, `UnknownModel`, `RequestConflict`, `TurnActive`, `Draining`,
-    `Busy` or `TooManyTurns`; then nothing is stored.
+    Raises `NotFound`, `Forbidden`, `InvalidRequest`, `TextTooLong`, `UnknownModel`, `RequestConflict`, `TurnActive`,
+    `Draining`, `Busy` or `TooManyTurns`; then nothing is stored.
     """
+    principal.require(Scope.CHAT)
     _check(order)
     with transaction.atomic():
-        get_user_model().objects.select_for_update(no_key=True).get(pk=principal.user_id)
+        _lock_user(principal)
         conversation = selectors.conversation(principal, conversation_id)
         earlier = _earlier(principal, conversation, order)
         if earlier is not None:
@@ -112,13 +114,22 @@ def start_turn(principal: Principal, conversation_id: UUID, order: Order) -> Sta
 
 
 def stop_turn(principal: Principal, turn_id: UUID) -> None:
-    """Ask for a turn's end, wherever it runs; nothing happens if it is over. Raises `NotFound`."""
+    """Ask for a turn's end, wherever it runs; nothing happens if it is over. Raises `NotFound`, `Forbidden`."""
+    principal.require(Scope.CHAT)
     stopping.stop(selectors.turn(principal, turn_id).pk)
 
 
 def delete_conversation(principal: Principal, conversation_id: UUID) -> None:
-    """Stop what runs in a conversation and delete it with all its events. Raises `NotFound`."""
+    """Stop what runs in a conversation and delete it with all its events. Raises `NotFound`, `Forbidden`."""
+    principal.require(Scope.CHAT)
     conversations.delete(selectors.conversation(principal, conversation_id).pk)
+
+
+def _lock_user(principal: Principal) -> None:
+    """What is counted per user holds until the commit."""
+    users = get_user_model()._default_manager.select_for_update(no_key=True)
+    if users.filter(pk=principal.user_id).first() is None:
+        raise NotFound
 
 
 def _check(order: Order) -> None:

@@ -19,7 +19,7 @@ LARGEST = 32_768
 class View:
     """A viewer's position. `ended` is the newest event it has that ended a draft."""
 
-    __slots__ = ("_draft", "_part", "ended", "offset", "seq")
+    __slots__ = ("_calls", "_draft", "_part", "ended", "offset", "seq")
 
     def __init__(self, cursor: Cursor) -> None:
         self.seq = cursor.seq
@@ -27,6 +27,7 @@ class View:
         self.ended = 0
         self._draft: Draft | None = None
         self._part = 0
+        self._calls: set[int] = set()
 
     @property
     def cursor(self) -> Cursor:
@@ -55,6 +56,7 @@ class View:
         upto = len(parts)
         if draft is not self._draft:
             self._draft, self._part = draft, draft.part_at(self.offset)
+            self._calls.clear()
         frames = []
         at = self._part
         while at < upto:
@@ -62,7 +64,7 @@ class View:
             text, at = _merged(parts, at=at, upto=upto)
             if first.index is None:
                 frames.append(self._counted(draft, first, text))
-            else:
+            elif self._has_from_the_beginning(first):
                 frames.append(self._arguments(draft, first, text))
         self._part = at
         return frames
@@ -92,6 +94,13 @@ class View:
             channel=cast(Any, first.channel),
             text=text,
         )
+
+    def _has_from_the_beginning(self, part: Part) -> bool:
+        """Whether the viewer gets this call's arguments: from 0 or not at all."""
+        assert part.index is not None
+        if part.within == 0:
+            self._calls.add(part.index)
+        return part.index in self._calls
 
     def _arguments(self, draft: Draft, first: Part, text: str) -> Delta:
         return Delta(
