@@ -1,0 +1,286 @@
+"""The log in the Django admin: to look at, to stop turns and to delete conversations; nothing else can be changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, OuterRef, Q, QuerySet, Subquery
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
+
+from history import conversations, replay
+from history.admin_display import as_stored, block, excerpt, page, pretty, rows, stretches
+from history.admin_lists import BOUND, KindFilter, LogAdmin, ModelFilter, RecentFilter
+from history.admin_timeline import timeline
+from history.models import ACTIVE, Conversation, DeltaBatch, Event, Turn
+from history.stopping import stop
+
+SLACK = timedelta(minutes=1)
+"""How long a transaction may take between reading the clock and numbering its rows."""
+
+
+@admin.register(Conversation)
+class ConversationAdmin(LogAdmin):
+    """Conversations, each with its timeline. Deleting one stops what runs in it first."""
+
+    list_display = ("id", "named_", "owner", "last_seq", "active", "created_at", "updated_at")
+    list_select_related = ("owner",)
+    list_filter = (RecentFilter,)
+    ordering = ("-created_at", "-id")
+    sortable_by = ("created_at",)
+    fields = ("id", "title", "owner", "last_seq", "active", "created_at", "updated_at", "all_turns", "all_events")
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        running = Turn.objects.filter(conversation=OuterRef("pk"), status__in=ACTIVE)
+        rows: QuerySet[Any] = super().get_queryset(request)
+        return rows.annotate(active_turn=Subquery(running.values("pk")[:1]))
+
+    def with_id(self, value: UUID) -> Q:
+        return Q(pk=value) | Q(pk__in=Turn.objects.filter(pk=value).values("conversation"))
+
+    def named(self, term: str) -> Q:
+        users = get_user_model()._default_manager.filter(**{get_user_model().USERNAME_FIELD: term})
+        return Q(owner__in=users) | Q(pk__in=Turn.objects.filter(request_id=term).values("conversation"))
+
+    def containing(self, term: str, *, among: QuerySet[Any]) -> Q:
+        newest = among.order_by("-created_at", "-id")[:BOUND].values("pk")
+        titled = Conversation.objects.filter(pk__in=newest, title__icontains=term)
+        return Q(pk__in=titled.values("pk")) | Q(pk__in=saying(term).values("conversation"))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return request.user.has_perm("verbatim_history.delete_conversation")
+
+    def get_deleted_objects(
+        self, objs: Iterable[Any], request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """What the confirmation lists: the conversations, not their hundred thousand events one by one."""
+        found = list(objs)
+        return [str(found_one) for found_one in found], {"conversations": len(found)}, set(), []
+
+    def delete_model(self, request: HttpRequest, obj: Conversation) -> None:
+        conversations.delete(obj.pk)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> None:
+        for pk in queryset.values_list("pk", flat=True):
+            conversations.delete(pk)
+
+    def below(self, request: HttpRequest, obj: Conversation) -> dict[str, Any]:
+        return {"timeline": timeline(obj.events.all()), "with_turns": True, "all_events": self.all_events(obj)}
+
+    @admin.display(description="title")
+    def named_(self, obj: Conversation) -> str | None:
+        return excerpt(obj.title) or None
+
+    @admin.display(description="active turn")
+    def active(self, obj: Any) -> SafeString | None:
+        return page(Turn(pk=obj.active_turn), str(obj.active_turn)[:8]) if obj.active_turn else None
+
+    @admin.display(description="turns")
+    def all_turns(self, obj: Conversation) -> SafeString:
+        return rows(Turn, "All turns", conversation=obj.pk)
+
+    @admin.display(description="events")
+    def all_events(self, obj: Conversation) -> SafeString:
+        return rows(Event, f"All {obj.last_seq:,} events", conversation=obj.pk)
+
+
+@admin.register(Turn)
+class TurnAdmin(LogAdmin):
+    """Turns with usage and cost, their events and, while they run, what they have said so far."""
+
+    list_display = ("id", "created_at", "status", "model", "in_conversation", "owner", "tokens", "cost", "error_code")
+    list_select_related = ("conversation", "owner")
+    list_filter = ("status", ModelFilter, RecentFilter)
+    ordering = ("-created_at", "-id")
+    sortable_by = ("created_at",)
+    actions = ("stop_turns",)
+    fieldsets = (
+        (None, {"fields": ("id", "in_conversation", "owner", "status", "error_code", "finish_reason")}),
+        ("Model", {"fields": ("profile", "model", "tokens", "cached_tokens", "reasoning_tokens", "cost")}),
+        ("Time", {"fields": ("created_at", "started_at", "ended_at")}),
+        ("Place", {"fields": ("parent", "replaces", "origin", "all_events", "all_batches")}),
+        ("Request", {"classes": ("collapse",), "fields": ("request_id", "fingerprint", "options_")}),
+        ("Process", {"classes": ("collapse",), "fields": ("attempt", "engine", "lease_expires_at")}),
+    )
+
+    def with_id(self, value: UUID) -> Q:
+        return Q(pk=value) | Q(conversation=value)
+
+    def named(self, term: str) -> Q:
+        return Q(request_id=term)
+
+    def containing(self, term: str, *, among: QuerySet[Any]) -> Q:
+        return Q(pk__in=saying(term).values("turn"))
+
+    def below(self, request: HttpRequest, obj: Turn) -> dict[str, Any]:
+        """The stop button and the draft of a turn that runs, and its events."""
+        running = obj.status in ACTIVE
+        draft = replay.stored_drafts([obj.conversation_id]).get(obj.conversation_id) if running else None
+        return {
+            "stop_url": reverse("admin:verbatim_history_turn_stop", args=[obj.pk])
+            if running and self.has_stop_permission(request)
+            else None,
+            "draft": draft,
+            "draft_text": stretches(draft.parts) if draft else None,
+            "timeline": timeline(obj.events.all()),
+            "all_events": self.all_events(obj),
+        }
+
+    def get_urls(self) -> list[URLPattern]:
+        stopping = self.admin_site.admin_view(self.stop_view)
+        return [path("<uuid:turn_id>/stop/", stopping, name="verbatim_history_turn_stop"), *super().get_urls()]
+
+    @method_decorator(require_POST)
+    def stop_view(self, request: HttpRequest, turn_id: UUID) -> HttpResponse:
+        """The button on a turn's page."""
+        if not self.has_stop_permission(request):
+            raise PermissionDenied
+        turn = Turn.objects.filter(pk=turn_id).first()
+        if turn is None:
+            raise Http404
+        self.log_change(request, turn, "Stopped.")
+        self._say_stopped(request, int(stop(turn_id)))
+        return HttpResponseRedirect(reverse("admin:verbatim_history_turn_change", args=[turn_id]))
+
+    @admin.action(description="Stop the selected turns", permissions=["stop"])
+    def stop_turns(self, request: HttpRequest, queryset: QuerySet[Turn]) -> None:
+        """Those that run or wait; what they have said so far is kept."""
+        active = list(queryset.filter(status__in=ACTIVE).values_list("pk", flat=True))
+        self._say_stopped(request, sum(stop(turn_id) for turn_id in active))
+
+    def has_stop_permission(self, request: HttpRequest) -> bool:
+        """Whether this member of staff may stop other people's turns."""
+        return request.user.has_perm("verbatim_history.change_turn")
+
+    def _say_stopped(self, request: HttpRequest, stopped: int) -> None:
+        level = messages.SUCCESS if stopped else messages.INFO
+        self.message_user(request, f"{stopped} stopped." if stopped else "Nothing to stop.", level)
+
+    @admin.display(description="conversation")
+    def in_conversation(self, obj: Turn) -> SafeString:
+        return page(obj.conversation, excerpt(str(obj.conversation), limit=60))
+
+    @admin.display(description="tokens (prompt + completion)")
+    def tokens(self, obj: Turn) -> str:
+        return f"{obj.prompt_tokens:,} + {obj.completion_tokens:,}"
+
+    @admin.display(description="options")
+    def options_(self, obj: Turn) -> SafeString:
+        return pretty(obj.options)
+
+    @admin.display(description="events")
+    def all_events(self, obj: Turn) -> SafeString:
+        return rows(Event, "All events", turn=obj.pk)
+
+    @admin.display(description="delta batches")
+    def all_batches(self, obj: Turn) -> SafeString:
+        return rows(DeltaBatch, "Stored delta batches", turn_id=obj.pk)
+
+
+@admin.register(Event)
+class EventAdmin(LogAdmin):
+    """The log itself, of all conversations. Events are numbered as they come, so the newest have the highest ids."""
+
+    time_field = "at"
+    list_display = ("id", "at", "kind", "in_conversation", "seq", "in_turn", "model", "says")
+    list_select_related = ("conversation",)
+    list_filter = (KindFilter, ModelFilter, RecentFilter)
+    ordering = ("-id",)
+    sortable_by = ("id",)
+    fields = ("id", "in_conversation", "seq", "at", "kind", "in_turn", "hop", "index", "model", "data_")
+    readonly_fields = fields
+
+    def between(self, rows: QuerySet[Any], start: datetime, end: datetime | None = None) -> QuerySet[Any]:
+        """Narrowed to a range of ids as well, in which every other filter and the order have an index."""
+        first = Event.objects.filter(at__gte=start - SLACK).order_by("at").values_list("pk", flat=True).first()
+        if first is None:
+            return rows.none()
+        rows = super().between(rows, start, end).filter(pk__gte=first)
+        if end is None:
+            return rows
+        last = Event.objects.filter(at__lt=end + SLACK).order_by("-at").values_list("pk", flat=True).first()
+        return rows.filter(pk__lte=last)
+
+    def with_id(self, value: UUID) -> Q:
+        return Q(turn=value) | Q(conversation=value)
+
+    def named(self, term: str) -> Q:
+        if term.isdecimal() and len(term) < 19:
+            return Q(pk=int(term))
+        return Q(turn__in=Turn.objects.filter(request_id=term).values("pk"))
+
+    def containing(self, term: str, *, among: QuerySet[Any]) -> Q:
+        return Q(pk__in=saying(term, among=among).values("pk"))
+
+    @admin.display(description="conversation")
+    def in_conversation(self, obj: Event) -> SafeString:
+        return page(obj.conversation, excerpt(str(obj.conversation), limit=40))
+
+    @admin.display(description="turn")
+    def in_turn(self, obj: Event) -> SafeString | None:
+        return page(Turn(pk=obj.turn_id), str(obj.turn_id)[:8]) if obj.turn_id else None
+
+    @admin.display(description="data")
+    def says(self, obj: Event) -> str:
+        return excerpt(obj.data)
+
+    @admin.display(description="data")
+    def data_(self, obj: Event) -> SafeString:
+        return pretty(obj.data)
+
+
+@admin.register(DeltaBatch)
+class DeltaBatchAdmin(LogAdmin):
+    """What is stored of the drafts in progress; a turn's page shows them put together."""
+
+    list_display = ("id", "at", "in_turn", "attempt", "hop", "start", "length", "says")
+    ordering = ("-id",)
+    sortable_by = ("id",)
+    fields = ("id", "in_turn", "attempt", "hop", "start", "length", "at", "runs_", "text_")
+    readonly_fields = fields
+    time_field = "at"
+
+    def with_id(self, value: UUID) -> Q:
+        return Q(turn_id=value)
+
+    def named(self, term: str) -> Q:
+        return Q(turn_id__in=Turn.objects.filter(request_id=term).values("pk"))
+
+    def containing(self, term: str, *, among: QuerySet[Any]) -> Q:
+        return Q(pk__in=among.order_by("-id")[:BOUND].values("pk"), text__icontains=term)
+
+    @admin.display(description="turn")
+    def in_turn(self, obj: DeltaBatch) -> SafeString:
+        return page(Turn(pk=obj.turn_id), str(obj.turn_id)[:8])
+
+    @admin.display(description="characters")
+    def length(self, obj: DeltaBatch) -> int:
+        return len(obj.text)
+
+    @admin.display(description="text")
+    def says(self, obj: DeltaBatch) -> str:
+        return excerpt(obj.text)
+
+    @admin.display(description="text")
+    def text_(self, obj: DeltaBatch) -> SafeString:
+        return block(obj.text)
+
+    @admin.display(description="runs")
+    def runs_(self, obj: DeltaBatch) -> SafeString:
+        return pretty(obj.runs)
+
+
+def saying(words: str, *, among: QuerySet[Event] | None = None) -> QuerySet[Event]:
+    """Those of the newest `BOUND` of these events, else of all, that have the words in their data."""
+    rows = Event.objects.all() if among is None else among
+    return Event.objects.filter(pk__in=rows.order_by("-id")[:BOUND].values("pk"), data__icontains=as_stored(words))
