@@ -7,7 +7,6 @@ import logging
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import cast
 
 import msgspec
 
@@ -49,7 +48,7 @@ class RetryingModel:
             call = msgspec.structs.replace(request, call_id=f"{request.call_id}:{number}", time_limit=over_at - clock())
             has_spoken = False
             try:
-                async with aclosing(cast(AsyncGenerator[Delta, None], self._model.stream(call))) as deltas:
+                async with aclosing(self._model.stream(call)) as deltas:
                     async for delta in deltas:
                         has_spoken = has_spoken or not isinstance(delta, Usage)
                         yield delta

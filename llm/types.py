@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -136,7 +136,7 @@ Delta: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Finish | Usage
 class ChatModel(Protocol):
     """The port to a model. One real adapter, one demo, one scripted double."""
 
-    def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         """The reply as deltas, in order of arrival; an async generator.
 
         It ends normally only after a `Finish` (`Usage` may come before or after it), else it raises a

@@ -49,7 +49,7 @@ class ProviderProcess:
         self._call("POST", "/script", {name: part for name, part in told.items() if part is not None})
 
     def log(self) -> list[dict[str, Any]]:
-        """Every request so far; the fields are those of `Provider._note` and, once it ended, `ended`, `ended_at`, `ms`."""
+        """Every request so far, as `Provider._note` writes it; once it ended also `ended`, `ended_at` and `ms`."""
         return self.requests(0)
 
     def requests(self, count: int, *, ended: bool = False, timeout: float = 10) -> list[dict[str, Any]]:

@@ -1,0 +1,98 @@
+"""Profiles: which models a site offers, and how each is to be asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from yarl import URL
+
+from llm.prices import Prices
+from llm.types import Sampling
+
+OPENAI = "https://api.openai.com/v1"
+OPENAI_MODEL = "gpt-4o-mini"
+
+
+class BadProfile(ValueError):
+    """A profile that cannot be used; the message says which and why."""
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One entry of the model picker."""
+
+    name: str
+    """What clients say to choose it."""
+    label: str = ""
+    """What people read; the name, if empty."""
+    adapter: str = "direct"
+    """Who speaks to it: `direct` for providers that speak OpenAI's protocol, `demo`, or one the site adds."""
+    model: str = ""
+    """What the provider calls it; the name, if empty."""
+    base_url: str = ""
+    """Where the provider is, with the version: `https://host/v1`. OpenAI, if empty."""
+    api_key_name: str = ""
+    """The name of the variable that holds the key, never the key; it must be among the allowed ones."""
+    system_prompt: str = ""
+    sampling: Sampling = Sampling()
+    context_window: int = 128_000
+    """Tokens of prompt and completion together."""
+    prices: Prices | None = None
+
+    def __post_init__(self) -> None:
+        _require(re.fullmatch(r"[\w.:/@+-]{1,100}", self.name), "a name is 1 to 100 letters, digits and _.:/@+-")
+        _require(self.context_window > 0, "context_window must be positive")
+        msgspec.structs.force_setattr(self, "label", self.label or self.name)
+        msgspec.structs.force_setattr(self, "model", self.model or self.name)
+        if self.adapter == "direct":
+            msgspec.structs.force_setattr(self, "base_url", self.base_url or OPENAI)
+        if self.base_url:
+            _require(_is_http(self.base_url), "base_url must be an http or https address")
+
+    def __repr__(self) -> str:
+        # Not the fields: there may be credentials in base_url.
+        return f"<Profile {self.name}>"
+
+
+def profile_from(told: Mapping[str, Any]) -> Profile:
+    """A profile from plain data, as in settings. Raises `BadProfile`."""
+    try:
+        return msgspec.convert(dict(told), Profile)
+    except msgspec.ValidationError as error:
+        raise BadProfile(f"profile {told.get('name', '?')!r}: {error}") from None
+
+
+def profiles_from_env(variables: Mapping[str, str]) -> tuple[Profile, ...]:
+    """The demo, and `openai` if `OPENAI_API_KEY` or `OPENAI_BASE_URL` is there; `OPENAI_MODEL` says which model."""
+    key, base_url = variables.get("OPENAI_API_KEY"), variables.get("OPENAI_BASE_URL")
+    if not key and not base_url:
+        return (DEMO,)
+    model = variables.get("OPENAI_MODEL") or OPENAI_MODEL
+    provider = profile_from(
+        {
+            "name": "openai",
+            "label": model,
+            "model": model,
+            "base_url": base_url or OPENAI,
+            "api_key_name": "OPENAI_API_KEY" if key else "",
+        }
+    )
+    return (provider, DEMO)
+
+
+def _require(condition: object, reason: str) -> None:
+    if not condition:
+        raise ValueError(reason)
+
+
+def _is_http(address: str) -> bool:
+    try:
+        url = URL(address)
+    except ValueError:
+        return False
+    return url.scheme in ("http", "https") and bool(url.host)
+
+
+DEMO = Profile(name="demo", label="Demo (no key needed)", adapter="demo", context_window=32_000)
