@@ -8,3 +8,7 @@ class AccessConfig(AppConfig):
     label = "verbatim_access"
     verbose_name = "Chat access"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the checks."""
+        from access import checks  # noqa: F401

@@ -182,7 +182,7 @@ REST_FRAMEWORK = {
 
 # --- Chat: what the environment says; everything else has its default in history.conf -----------------------------
 
-PROVIDER_VARIABLES = ["OPENAI_API_KEY", "OPENAI_BASE_URL", *words("PROVIDER_VARIABLES")]
+PROVIDER_VARIABLES = ["OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", *words("PROVIDER_VARIABLES")]
 
 CHAT: dict[str, Any] = {
     "DEFAULT_PROFILE": os.environ.get("CHAT_MODEL", ""),

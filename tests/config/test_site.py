@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.http import HttpResponse
 from django.test import AsyncClient, Client
 from django.urls import include, path
@@ -47,7 +47,7 @@ def test_without_a_database_it_is_not_ready(client: Client, caplog: pytest.LogCa
 
 
 def _unplugged(*args: Any) -> Any:
-    raise connection.Database.OperationalError("the server closed the connection")
+    raise OperationalError("the server closed the connection")
 
 
 @pytest.mark.django_db
