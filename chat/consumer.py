@@ -29,7 +29,7 @@ from streaming.frames import Accepted, AnyClientFrame, Error, Ping, Pong, Send, 
 logger = logging.getLogger(__name__)
 
 
-class ConversationConsumer(AsyncWebsocketConsumer):
+class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
     """`/ws/conversations/<id>/?after=<cursor>`"""
 
     channel_layer_alias = "none"  # no such layer: viewers are woken in process, a channel per socket would be waste

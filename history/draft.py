@@ -15,12 +15,12 @@ from history.events import Channel
 
 class Part(NamedTuple):
     """One fragment. `start` counts the draft's code points before it. Fragments of tool arguments are not counted:
-    `index` says of which call they are, and `within` how far into its arguments."""
+    `call` says of which call they are, and `within` how far into its arguments."""
 
     start: int
     channel: str
     text: str
-    index: int | None = None
+    call: int | None = None
     within: int = 0
     name: str | None = None
 

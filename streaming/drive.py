@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from decimal import Decimal
 from functools import partial
@@ -40,10 +40,10 @@ class Drive:
         self._cost = cost
         self._draft = self._open(hop=0)
 
-    async def run(self, items: AsyncIterator[Item]) -> None:
+    async def run(self, items: AsyncGenerator[Item, None]) -> None:
         """Show and store every item. Raises `Fenced` or `NotFound` when the turn is not ours any more."""
         try:
-            async with aclosing(items):  # type: ignore[type-var]
+            async with aclosing(items):
                 async for item in items:
                     if type(item) is TextDelta:
                         self._grow("text", item.text)

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 from django.db import connections
 
-from access.profiles import model_of
+from access.profiles import model_of, registry
 from history import committed, compaction
 from history.committed import Committed
 from history.conf import chat_settings
@@ -106,6 +106,7 @@ class Engine:
         for chore in self._chores:
             chore.cancel()
         await asyncio.gather(asyncio.to_thread(self.keeper.stop), asyncio.to_thread(self.writer.stop, timeout=1.0))
+        await registry().aclose()
         logger.info("engine %s stopped", self.id)
 
     def _begin(self, turn_id: UUID) -> None:

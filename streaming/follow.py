@@ -6,7 +6,7 @@ gap the viewer goes back to the database.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -29,7 +29,7 @@ Followed = Delta | Event | Reset | CaughtUp | Heartbeat
 
 async def follow(
     conversation_id: UUID, *, hub: Hub, after: Cursor = START, principal: Principal | None = None
-) -> AsyncIterator[Followed]:
+) -> AsyncGenerator[Followed, None]:
     """Every frame past `after`: what was missed, `caught_up`, then live, until the caller closes it.
 
     Raises `NotFound` when the conversation is gone, `AccessEnded` when `principal` may no longer look, `Draining` when
@@ -89,7 +89,7 @@ class Patience:
         return self._loop.time() >= self._until
 
 
-async def _catch_up(view: View, tail: Tail, conversation_id: UUID) -> AsyncIterator[Followed]:
+async def _catch_up(view: View, tail: Tail, conversation_id: UUID) -> AsyncGenerator[Followed, None]:
     """Bring the view to where the tail begins, from the database."""
     while True:
         page, draft = await in_thread(replay.read, conversation_id, after=view.seq, limit=PAGE)

@@ -113,7 +113,7 @@ class Ping(ClientFrame, frozen=True, tag="ping"):
 AnyClientFrame: TypeAlias = Send | Stop | Ping
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(AnyClientFrame)
+_decoder: msgspec.json.Decoder[AnyClientFrame] = msgspec.json.Decoder(AnyClientFrame)
 
 
 def encode(frame: ServerFrame) -> str:

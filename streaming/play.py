@@ -6,7 +6,7 @@ Storing, publishing and measuring wrap it from outside; stopping is its input.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import cached_property
 from typing import Literal, TypeAlias
@@ -48,7 +48,7 @@ async def play(
     stop: Stop,
     max_hops: int,
     hop: int = 0,
-) -> AsyncIterator[Item]:
+) -> AsyncGenerator[Item, None]:
     """Yield deltas as they come, each hop's message before its tools run, each result as it comes, and one `Ended`.
 
     After a delta the caller must come back without waiting for anything (see `Stop.interrupts`).
@@ -74,7 +74,7 @@ async def play(
         hop += 1
 
 
-async def _speak(now: Hop, request: ChatRequest, *, model: ChatModel, stop: Stop) -> AsyncIterator[Delta]:
+async def _speak(now: Hop, request: ChatRequest, *, model: ChatModel, stop: Stop) -> AsyncGenerator[Delta, None]:
     """One model call; how it failed, if it did, is noted in the hop."""
     if now.last:
         warning = TextDelta(text=f"*The limit of {now.limit} rounds of tools is reached.*\n\n")
@@ -97,7 +97,7 @@ async def _speak(now: Hop, request: ChatRequest, *, model: ChatModel, stop: Stop
         now.error = INTERNAL
 
 
-async def _work(now: Hop, *, toolbox: Toolbox, context: ToolContext, stop: Stop) -> AsyncIterator[ToolResult]:
+async def _work(now: Hop, *, toolbox: Toolbox, context: ToolContext, stop: Stop) -> AsyncGenerator[ToolResult, None]:
     """Run the hop's calls side by side; those that a stop leaves without an answer get one that says so."""
     async with aclosing(toolbox.run_all(now.calls, context=context)) as answers:
         while (answer := await _next(answers, stop)) is not None:
@@ -107,7 +107,7 @@ async def _work(now: Hop, *, toolbox: Toolbox, context: ToolContext, stop: Stop)
             yield now.unfinished(call, index=index)
 
 
-async def _next(answers: AsyncIterator[ToolAnswer], stop: Stop) -> ToolAnswer | None:
+async def _next(answers: AsyncGenerator[ToolAnswer, None], stop: Stop) -> ToolAnswer | None:
     """The next answer; None if there is none left, or as soon as the turn is stopped."""
     try:
         async with stop.interrupts():

@@ -62,7 +62,7 @@ class View:
         while at < upto:
             first = parts[at]
             text, at = _merged(parts, at=at, upto=upto)
-            if first.index is None:
+            if first.call is None:
                 frames.append(self._counted(draft, first, text))
             elif self._has_from_the_beginning(first):
                 frames.append(self._arguments(draft, first, text))
@@ -97,10 +97,10 @@ class View:
 
     def _has_from_the_beginning(self, part: Part) -> bool:
         """Whether the viewer gets this call's arguments: from 0 or not at all."""
-        assert part.index is not None
+        assert part.call is not None
         if part.within == 0:
-            self._calls.add(part.index)
-        return part.index in self._calls
+            self._calls.add(part.call)
+        return part.call in self._calls
 
     def _arguments(self, draft: Draft, first: Part, text: str) -> Delta:
         return Delta(
@@ -111,7 +111,7 @@ class View:
             offset=first.within,
             channel="tool_arguments",
             text=text,
-            index=first.index,
+            index=first.call,
             name=first.name,
         )
 
@@ -147,7 +147,7 @@ def _merged(parts: list[Part], *, at: int, upto: int) -> tuple[str, int]:
     size = len(first.text)
     while after < upto and size < LARGEST:
         part = parts[after]
-        if part.channel != first.channel or part.index != first.index:
+        if part.channel != first.channel or part.call != first.call:
             break
         size += len(part.text)
         after += 1

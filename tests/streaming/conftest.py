@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
+from django.db import connections
 
 from access.principals import Principal
 from history.models import Conversation
@@ -43,7 +44,7 @@ class Stage:
         """Follow until the fold is as wanted, then hang up."""
         folded = folded or Folded()
         frames = follow(self.conversation_id, hub=self.engine.hub, after=parse(after), principal=self.principal)
-        async with asyncio.timeout(20), aclosing(frames):  # type: ignore[type-var]
+        async with asyncio.timeout(20), aclosing(frames):
             async for frame in frames:
                 folded.add(frame)
                 if until(folded):
@@ -79,3 +80,4 @@ async def stage(transactional_db: None) -> AsyncIterator[Callable[[Sequence[Sequ
     if engine is not None:
         await engine.drain(patience=0.0)
         engines._engine = None
+    await sync_to_async(connections.close_all)()  # the thread that ran this test's own queries
