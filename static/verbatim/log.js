@@ -22,7 +22,7 @@
  * @property {boolean} caughtUp
  * @property {boolean} gap  a delta did not fit: resume from `cursor`
  * @property {Map<string, number>} attempts  newest attempt of each restarted turn
- * @property {Set<string>} ended  turns that are over
+ * @property {Map<string, number>} hops  newest finished hop of each turn; Infinity when the turn is over
  */
 
 const DRAFT_ENDING = new Set(["assistant_message", "turn_restarted", "turn_ended"]);
@@ -36,7 +36,7 @@ export function emptyLog() {
     caughtUp: false,
     gap: false,
     attempts: new Map(),
-    ended: new Set(),
+    hops: new Map(),
   };
 }
 
@@ -122,11 +122,12 @@ function foldEvent(log, { seq, cursor, kind, turn, at, data }) {
 
 function note(log, { kind, turn, data }) {
   if (kind === "turn_restarted") log.attempts.set(turn, data.attempt);
-  if (kind === "turn_ended") log.ended.add(turn);
+  if (kind === "assistant_message") log.hops.set(turn, data.hop);
+  if (kind === "turn_ended") log.hops.set(turn, Infinity);
 }
 
 function foldDelta(log, frame) {
-  if (log.ended.has(frame.turn) || frame.attempt < (log.attempts.get(frame.turn) ?? 0)) return log;
+  if (frame.attempt < (log.attempts.get(frame.turn) ?? 0) || frame.hop <= (log.hops.get(frame.turn) ?? -1)) return log;
   const draft = draftFor(log, frame);
   const target = frame.channel === "tool_arguments" ? callOf(draft, frame) : draft;
   const known = target.length - frame.offset;
@@ -163,7 +164,7 @@ function forgetAfter(log, cursor) {
   if (dropped.length > 0) {
     log.events = log.events.filter((event) => event.seq <= seq);
     log.attempts.clear();
-    log.ended.clear();
+    log.hops.clear();
     log.events.forEach((event) => note(log, event));
   }
   const fromLater = dropped.some((event) => DRAFT_ENDING.has(event.kind) || event.kind === "user_message");

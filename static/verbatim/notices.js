@@ -27,7 +27,7 @@ export class ConnectionBanner {
       this.patience = undefined;
       this.element.hidden = true;
     } else if (state.phase === "closed") this.say("error", CLOSED[state.code], this.wayOut(state.code));
-    else if (state.phase === "offline") this.say("offline", "You are offline. The answer goes on without you and will be here when you return.");
+    else if (state.phase === "offline") this.say("offline", "You are offline. Answers in progress go on without you and will be here when you return.");
     else this.whenPatienceEnds(() => this.showWait(state));
   }
 

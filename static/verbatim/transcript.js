@@ -33,7 +33,7 @@ export class Transcript {
     this.shown = [];
     this.limit = PAGE;
     this.newest = null;
-    this.editing = null;
+    this.atNewest = true; // what is sent continues what is shown
     this.element.replaceChildren();
   }
 
