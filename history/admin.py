@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from history import conversations, replay
-from history.admin_display import as_stored, block, excerpt, page, pretty, rows, stretches
+from history.admin_display import as_stored, block, excerpt, moment, page, pretty, rows, stretches
 from history.admin_lists import BOUND, KindFilter, LogAdmin, ModelFilter, RecentFilter
 from history.admin_timeline import timeline
 from history.models import ACTIVE, Conversation, DeltaBatch, Event, Turn
@@ -32,18 +32,18 @@ SLACK = timedelta(minutes=1)
 class ConversationAdmin(LogAdmin):
     """Conversations, each with its timeline. Deleting one stops what runs in it first."""
 
-    list_display = ("id", "named_", "owner", "last_seq", "active", "created_at", "updated_at")
+    list_display = ("short_id", "when", "named_", "owner", "last_seq", "active", "updated")
     list_select_related = ("owner",)
     list_filter = (RecentFilter,)
     ordering = ("-created_at", "-id")
-    sortable_by = ("created_at",)
     fields = ("id", "title", "owner", "last_seq", "active", "created_at", "updated_at", "all_turns", "all_events")
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         running = Turn.objects.filter(conversation=OuterRef("pk"), status__in=ACTIVE)
-        rows: QuerySet[Any] = super().get_queryset(request)
-        return rows.annotate(active_turn=Subquery(running.values("pk")[:1]))
+        found = super().get_queryset(request)
+        annotated: QuerySet[Any] = found.annotate(active_turn=Subquery(running.values("pk")[:1]))
+        return annotated
 
     def with_id(self, value: UUID) -> Q:
         return Q(pk=value) | Q(pk__in=Turn.objects.filter(pk=value).values("conversation"))
@@ -78,12 +78,16 @@ class ConversationAdmin(LogAdmin):
         return {"timeline": timeline(obj.events.all()), "with_turns": True, "all_events": self.all_events(obj)}
 
     @admin.display(description="title")
-    def named_(self, obj: Conversation) -> str | None:
-        return excerpt(obj.title) or None
+    def named_(self, obj: Conversation) -> str:
+        return excerpt(obj.title, limit=80) or "-"
+
+    @admin.display(description="updated")
+    def updated(self, obj: Conversation) -> str:
+        return moment(obj.updated_at)
 
     @admin.display(description="active turn")
-    def active(self, obj: Any) -> SafeString | None:
-        return page(Turn(pk=obj.active_turn), str(obj.active_turn)[:8]) if obj.active_turn else None
+    def active(self, obj: Any) -> SafeString | str:
+        return page(Turn(pk=obj.active_turn), str(obj.active_turn)[:8]) if obj.active_turn else "-"
 
     @admin.display(description="turns")
     def all_turns(self, obj: Conversation) -> SafeString:
@@ -98,19 +102,18 @@ class ConversationAdmin(LogAdmin):
 class TurnAdmin(LogAdmin):
     """Turns with usage and cost, their events and, while they run, what they have said so far."""
 
-    list_display = ("id", "created_at", "status", "model", "in_conversation", "owner", "tokens", "cost", "error_code")
+    list_display = ("short_id", "when", "status", "model", "in_conversation", "owner", "tokens", "cost_", "error_code")
     list_select_related = ("conversation", "owner")
     list_filter = ("status", ModelFilter, RecentFilter)
     ordering = ("-created_at", "-id")
-    sortable_by = ("created_at",)
     actions = ("stop_turns",)
     fieldsets = (
-        (None, {"fields": ("id", "in_conversation", "owner", "status", "error_code", "finish_reason")}),
-        ("Model", {"fields": ("profile", "model", "tokens", "cached_tokens", "reasoning_tokens", "cost")}),
-        ("Time", {"fields": ("created_at", "started_at", "ended_at")}),
-        ("Place", {"fields": ("parent", "replaces", "origin", "all_events", "all_batches")}),
+        (None, {"fields": ("id", ("in_conversation", "owner"), ("status", "finish_reason", "error_code"))}),
+        ("Model", {"fields": (("profile", "model"), ("tokens", "cached_tokens", "reasoning_tokens", "cost_"))}),
+        ("Time", {"fields": (("created_at", "started_at", "ended_at"),)}),
+        ("Place", {"fields": (("parent", "replaces", "origin"), ("all_events", "all_batches"))}),
         ("Request", {"classes": ("collapse",), "fields": ("request_id", "fingerprint", "options_")}),
-        ("Process", {"classes": ("collapse",), "fields": ("attempt", "engine", "lease_expires_at")}),
+        ("Process", {"classes": ("collapse",), "fields": (("attempt", "engine", "lease_expires_at"),)}),
     )
 
     def with_id(self, value: UUID) -> Q:
@@ -170,9 +173,13 @@ class TurnAdmin(LogAdmin):
     def in_conversation(self, obj: Turn) -> SafeString:
         return page(obj.conversation, excerpt(str(obj.conversation), limit=60))
 
-    @admin.display(description="tokens (prompt + completion)")
+    @admin.display(description="tokens in + out")
     def tokens(self, obj: Turn) -> str:
         return f"{obj.prompt_tokens:,} + {obj.completion_tokens:,}"
+
+    @admin.display(description="cost")
+    def cost_(self, obj: Turn) -> str:
+        return "-" if obj.cost is None else f"${obj.cost:,.6f}"
 
     @admin.display(description="options")
     def options_(self, obj: Turn) -> SafeString:
@@ -192,11 +199,10 @@ class EventAdmin(LogAdmin):
     """The log itself, of all conversations. Events are numbered as they come, so the newest have the highest ids."""
 
     time_field = "at"
-    list_display = ("id", "at", "kind", "in_conversation", "seq", "in_turn", "model", "says")
+    list_display = ("id", "when", "kind", "says", "in_conversation", "in_turn", "model")
     list_select_related = ("conversation",)
     list_filter = (KindFilter, ModelFilter, RecentFilter)
     ordering = ("-id",)
-    sortable_by = ("id",)
     fields = ("id", "in_conversation", "seq", "at", "kind", "in_turn", "hop", "index", "model", "data_")
     readonly_fields = fields
 
@@ -227,8 +233,8 @@ class EventAdmin(LogAdmin):
         return page(obj.conversation, excerpt(str(obj.conversation), limit=40))
 
     @admin.display(description="turn")
-    def in_turn(self, obj: Event) -> SafeString | None:
-        return page(Turn(pk=obj.turn_id), str(obj.turn_id)[:8]) if obj.turn_id else None
+    def in_turn(self, obj: Event) -> SafeString | str:
+        return page(Turn(pk=obj.turn_id), str(obj.turn_id)[:8]) if obj.turn_id else "-"
 
     @admin.display(description="data")
     def says(self, obj: Event) -> str:
@@ -243,9 +249,8 @@ class EventAdmin(LogAdmin):
 class DeltaBatchAdmin(LogAdmin):
     """What is stored of the drafts in progress; a turn's page shows them put together."""
 
-    list_display = ("id", "at", "in_turn", "attempt", "hop", "start", "length", "says")
+    list_display = ("id", "when", "in_turn", "attempt", "hop", "start", "length", "says")
     ordering = ("-id",)
-    sortable_by = ("id",)
     fields = ("id", "in_turn", "attempt", "hop", "start", "length", "at", "runs_", "text_")
     readonly_fields = fields
     time_field = "at"

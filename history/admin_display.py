@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -30,11 +31,6 @@ def block(text: str) -> SafeString:
     return format_html('<pre class="verbatim-block">{}</pre>', text)
 
 
-def folded(summary: str, inside: SafeString) -> SafeString:
-    """One line that opens."""
-    return format_html('<details class="verbatim-fold"><summary>{}</summary>{}</details>', summary, inside)
-
-
 def as_stored(words: str) -> str:
     """Words as they stand inside a JSON string."""
     return json.dumps(words, ensure_ascii=False)[1:-1]
@@ -51,6 +47,11 @@ def excerpt(data: Any, *, limit: int = EXCERPT) -> str:
     if not isinstance(said, str):
         said = json.dumps(said, ensure_ascii=False, default=str)
     return cut(" ".join(said[: 4 * limit].split()), limit=limit)
+
+
+def moment(at: datetime) -> str:
+    """A time in UTC, to the second."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def stretches(parts: Iterable[Part]) -> SafeString:

@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 
+from history.admin_display import moment
 from history.events import Kind
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class LogAdmin(ModelAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
+    sortable_by = ()  # the other columns have no index
 
     class Media:
         css = {"all": ("verbatim/admin.css",)}  # noqa: RUF012 -- the form Django wants
@@ -60,6 +62,14 @@ class LogAdmin(ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+    @admin.display(description="id")
+    def short_id(self, obj: Any) -> str:
+        return str(obj.pk)[:8]
+
+    @admin.display(description="time (UTC)")
+    def when(self, obj: Any) -> str:
+        return moment(getattr(obj, self.time_field))
 
     def between(self, rows: QuerySet[Any], start: datetime, end: datetime | None = None) -> QuerySet[Any]:
         """Those of the rows that came to be from `start` on and before `end`."""

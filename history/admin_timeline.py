@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from django.db.models import QuerySet
 from django.utils.safestring import SafeString
 
-from history.admin_display import excerpt, pretty
+from history.admin_display import excerpt, moment, pretty
 from history.models import Event
 
 MOST = 200
@@ -24,7 +23,7 @@ class Row(NamedTuple):
     seq: int
     kind: str
     turn_id: UUID | None
-    at: datetime
+    at: str
     line: str
     data: SafeString
 
@@ -48,7 +47,7 @@ def _row(event: Event) -> Row:
         seq=event.seq,
         kind=event.kind,
         turn_id=event.turn_id,
-        at=event.at,
+        at=moment(event.at),
         line=excerpt(event.data, limit=LINE),
         data=pretty(event.data, limit=JSON),
     )
