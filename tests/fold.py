@@ -44,7 +44,11 @@ class Folded:
         match frame:
             case Event():
                 assert frame.seq == len(self.events) + 1, "events come in order, once, without holes"
-                self.events[frame.seq] = {"kind": frame.kind, "turn": frame.turn, "data": json.decode(json.encode(frame.data))}
+                self.events[frame.seq] = {
+                    "kind": frame.kind,
+                    "turn": frame.turn,
+                    "data": json.decode(json.encode(frame.data)),
+                }
                 if frame.kind in DRAFT_ENDING:
                     self.runs, self.arguments = [], {}
             case Delta(channel="tool_arguments"):

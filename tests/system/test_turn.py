@@ -1,0 +1,35 @@
+"""One turn over a real socket, on both servers."""
+
+from __future__ import annotations
+
+from streaming.frames import Accepted, Error
+from tests.client import Client, caught_up, ended
+from tests.provider import ProviderProcess
+
+
+async def test_an_answer_streams_and_what_was_seen_is_what_is_stored(client: Client, provider: ProviderProcess) -> None:
+    provider.script([{"reasoning": "Hm."}, {"text": "Hel"}, {"text": "lo 😀"}])
+    conversation = await client.new_conversation()
+
+    async with client.socket(conversation) as socket:
+        request_id = await socket.send("Hello?")
+        await socket.until(ended())
+
+    assert [answer for answer in socket.answers if isinstance(answer, Accepted)][0].request_id == request_id
+    events = await client.events(conversation)
+    assert [event["kind"] for event in events] == ["user_message", "assistant_message", "turn_ended"]
+    assert events[1]["data"]["text"] == "Hello 😀"
+    async with client.socket(conversation) as fresh:
+        await fresh.until(caught_up)
+    assert (socket.folded.events, socket.folded.cursor) == (fresh.folded.events, fresh.folded.cursor)
+
+
+async def test_a_wrong_frame_gets_an_error_and_the_socket_stays_open(client: Client) -> None:
+    async with client.socket(await client.new_conversation()) as socket:
+        await socket.put('{"type": "send", "request_id": 7}')
+        refused = await socket.answer()
+        await socket.put({"type": "ping"})
+        await socket.answer()
+
+    assert isinstance(refused, Error)
+    assert refused.code == "invalid_frame"
