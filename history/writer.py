@@ -34,6 +34,7 @@ class Job(Generic[T]):
         self.write = write
         self.deadline = deadline
         self.result: Future[T] = Future()
+        self.result.set_running_or_notify_cancel()  # from here on nobody can cancel it: it will be written
 
     def run(self) -> bool:
         """Do it; False if the database was away or a lock was held, so that it must be tried again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from typing import NamedTuple
@@ -78,11 +79,11 @@ class Engine:
     def launch(self, turn_id: UUID) -> None:
         """Run a queued turn; may be called from any thread. The task gets an empty context: what called must not
         reach into it."""
-        self.loop.call_soon_threadsafe(self._begin, turn_id)
+        self._soon(self._begin, turn_id)
 
     def stop_turn(self, turn_id: UUID, reason: Reason = Reason.CANCELLED) -> None:
         """End a turn early if it runs here; may be called from any thread."""
-        self.loop.call_soon_threadsafe(self._stop, turn_id, reason)
+        self._soon(self._stop, turn_id, reason)
 
     async def drain(self, *, patience: float) -> None:
         """Take no new turns, give those in progress `patience` seconds, end the rest with what they have said, store
@@ -108,6 +109,10 @@ class Engine:
         await asyncio.gather(asyncio.to_thread(self.keeper.stop), asyncio.to_thread(self.writer.stop, timeout=1.0))
         await registry().aclose()
         logger.info("engine %s stopped", self.id)
+
+    def _soon(self, call: Callable[..., None], *args: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: the turn is for another process
+            self.loop.call_soon_threadsafe(call, *args)
 
     def _begin(self, turn_id: UUID) -> None:
         if turn_id in self._running or self.draining:

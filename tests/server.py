@@ -19,11 +19,11 @@ from tests.provider import ROOT
 Kind = Literal["daphne", "uvicorn"]
 KINDS: tuple[Kind, ...] = ("daphne", "uvicorn")
 
-COMMANDS: Mapping[Kind, tuple[str, ...]] = {
-    "daphne": ("daphne", "-v", "1", "-b", "127.0.0.1", "-p", "{port}", "config.asgi:application"),
-    "uvicorn": ("uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--ws", "websockets-sansio", "--ws-per-message-deflate",
-                "false", "config.asgi:application"),
-}  # fmt: skip
+COMMANDS: Mapping[Kind, str] = {
+    "daphne": "daphne -v 1 -b 127.0.0.1 -p {port} config.asgi:application",
+    "uvicorn": "uvicorn --host 127.0.0.1 --port {port} --ws websockets-sansio --ws-per-message-deflate false"
+    " config.asgi:application",
+}
 LISTENING = re.compile(r"(?:Listening on TCP address 127\.0\.0\.1|Uvicorn running on http://127\.0\.0\.1):(\d+)")
 
 
@@ -66,7 +66,7 @@ class ServerProcess:
     def __init__(self, kind: Kind, *, env: Mapping[str, str], port: int) -> None:
         self.kind = kind
         self.lines: list[str] = []
-        command = [part.format(port=port) for part in COMMANDS[kind]]
+        command = COMMANDS[kind].format(port=port).split()
         self._process = subprocess.Popen(
             [sys.executable, "-m", *command], cwd=ROOT, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
             text=True,

@@ -15,7 +15,7 @@ async def test_an_answer_streams_and_what_was_seen_is_what_is_stored(client: Cli
         request_id = await socket.send("Hello?")
         await socket.until(ended())
 
-    assert [answer for answer in socket.answers if isinstance(answer, Accepted)][0].request_id == request_id
+    assert next(answer for answer in socket.answers if isinstance(answer, Accepted)).request_id == request_id
     events = await client.events(conversation)
     assert [event["kind"] for event in events] == ["user_message", "assistant_message", "turn_ended"]
     assert events[1]["data"]["text"] == "Hello 😀"
