@@ -18,7 +18,7 @@ run: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest -p tests.postgres -m "django_db and not system and not browser"
+	$(BIN)/python -m pytest -p tests.postgres -m "database and not system and not browser"
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -115,7 +115,8 @@ SERVESTATIC_ALLOW_ALL_ORIGINS = False
 
 def database(url: str) -> dict[str, Any]:
     """Django's settings for a `sqlite:///` or `postgresql://` URL."""
-    settings: dict[str, Any] = {**dj_database_url.parse(url), "CONN_MAX_AGE": 0}
+    # Health checks: a pooled connection that did not survive a restart of the database is replaced, not handed out.
+    settings: dict[str, Any] = {**dj_database_url.parse(url), "CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True}
     options = settings.setdefault("OPTIONS", {})
     if settings["ENGINE"] == "django.db.backends.sqlite3":
         VAR.mkdir(exist_ok=True)
