@@ -176,6 +176,21 @@ def test_a_reset_to_offset_zero_drops_the_draft(page: Page) -> None:
     assert page.evaluate(FOLD, frames)["draft"] is None
 
 
+def test_a_reset_to_before_an_event_takes_the_draft_that_followed_it_away_too(page: Page) -> None:
+    hop = event(2, "assistant_message", hop=0, text="done")
+    frames = [event(1, "user_message", text="hi"), hop, delta(0, "next", hop=1), {"type": "reset", "cursor": "1.2"}]
+
+    log = page.evaluate(FOLD, frames)
+
+    assert (len(log["events"]), log["draft"]) == (1, None)
+
+
+def test_fragments_of_a_hop_that_is_over_are_dropped(page: Page) -> None:
+    hop = event(2, "assistant_message", hop=0, text="done")
+
+    assert page.evaluate(FOLD, [event(1, "user_message", text="hi"), hop, delta(0, "late")])["draft"] is None
+
+
 def test_fragments_of_an_attempt_that_was_taken_over_are_dropped(page: Page) -> None:
     taken_over = event(2, "turn_restarted", attempt=2, hop=0, reason="lease")
     frames = [

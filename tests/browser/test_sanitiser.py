@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Dialog, Page, Request
 
 from tests.browser.corpus import ATTACKS
 
@@ -52,8 +52,17 @@ def watched(context: BrowserContext, static_site: str) -> Iterator[tuple[Page, l
     """A page without any policy that could help, and what it did beyond its own site."""
     page = context.new_page()
     deeds: list[str] = []
-    page.on("dialog", lambda dialog: (deeds.append(f"dialog {dialog.message}"), dialog.dismiss()))
-    page.on("request", lambda request: request.url.startswith(static_site) or deeds.append(request.url))
+
+    def dismiss(dialog: Dialog) -> None:
+        deeds.append(f"dialog {dialog.message}")
+        dialog.dismiss()
+
+    def note(request: Request) -> None:
+        if not request.url.startswith(static_site):
+            deeds.append(request.url)
+
+    page.on("dialog", dismiss)
+    page.on("request", note)
     page.on("popup", lambda popup: deeds.append(f"popup {popup.url}"))
     page.goto(static_site)
     yield page, deeds
