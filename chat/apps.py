@@ -7,3 +7,7 @@ class ChatConfig(AppConfig):
     name = "chat"
     label = "verbatim_chat"
     verbose_name = "Chat"
+
+    def ready(self) -> None:
+        """Register the checks."""
+        from chat import checks  # noqa: F401

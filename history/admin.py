@@ -10,7 +10,7 @@ from uuid import UUID
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
@@ -40,10 +40,7 @@ class ConversationAdmin(LogAdmin):
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        running = Turn.objects.filter(conversation=OuterRef("pk"), status__in=ACTIVE)
-        found = super().get_queryset(request)
-        annotated: QuerySet[Any] = found.annotate(active_turn=Subquery(running.values("pk")[:1]))
-        return annotated
+        return conversations.with_active_turn(super().get_queryset(request))
 
     def with_id(self, value: UUID) -> Q:
         return Q(pk=value) | Q(pk__in=Turn.objects.filter(pk=value).values("conversation"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from history.committed import Committed, tell
 from history.errors import NotFound
@@ -12,9 +14,16 @@ from history.models import ACTIVE, Conversation, DeltaBatch, Event, Turn
 from history.stopping import stop
 
 
-def create(owner_id: int) -> Conversation:
-    """A conversation without messages and title."""
+def create(owner_id: Any) -> Conversation:
+    """A conversation without messages and title; the id is of the site's own user model."""
     return Conversation.objects.create(owner_id=owner_id)
+
+
+def with_active_turn(rows: QuerySet[Conversation]) -> QuerySet[Conversation]:
+    """Each with `active_turn`, the id of the turn that is being answered in it, or None."""
+    active = Turn.objects.filter(conversation=OuterRef("pk"), status__in=ACTIVE)
+    annotated: QuerySet[Any] = rows.annotate(active_turn=Subquery(active.values("pk")[:1]))
+    return annotated
 
 
 def rename(conversation_id: UUID, *, title: str) -> None:

@@ -1,0 +1,72 @@
+"""The base of the REST views. It brings its own rules, so that a site's settings for other views do not matter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.permissions import SAFE_METHODS, IsAuthenticated
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from access.authentication import ApiKeyAuthentication, BrowserAuthentication, principal_of
+from access.principals import Principal, Scope
+from chat import problems
+from chat.parsing import BoundedJsonParser
+from history.errors import NotFound
+
+
+class AlwaysJson(BaseContentNegotiation):
+    """Answers in JSON whatever a client says it accepts; better understood than 406."""
+
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
+        media_type = (request.content_type or "").partition(";")[0].strip().lower()
+        return next((parser for parser in parsers if parser.media_type == media_type), None)
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        renderer = next(iter(renderers))
+        return renderer, str(renderer.media_type)
+
+
+class ApiView(APIView):
+    """Knows the principal; reading needs the scope `read`, everything else `chat`."""
+
+    authentication_classes = (ApiKeyAuthentication, BrowserAuthentication)
+    permission_classes = (IsAuthenticated,)
+    throttle_classes = ()
+    renderer_classes = (JSONRenderer,)
+    parser_classes = (BoundedJsonParser,)
+    content_negotiation_class = AlwaysJson
+    versioning_class = None
+    metadata_class = None
+
+    @property
+    def principal(self) -> Principal:
+        """Who asks."""
+        return principal_of(self.request)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        self.principal.require(Scope.READ if request.method in SAFE_METHODS else Scope.CHAT)
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        response["Cache-Control"] = "private, no-store"
+        return response
+
+    def get_exception_handler(self) -> Callable[[Exception, dict[str, Any]], Response]:
+        return problems.respond
+
+
+class Nothing(ApiView):
+    """Whatever else is asked for below the interface's address."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        raise NotFound

@@ -1,0 +1,24 @@
+"""The addresses of the pages and of the REST views; a site includes them under any prefix."""
+
+from django.urls import path
+
+from chat import pages
+from chat.api import Nothing
+from chat.choices import ModelList
+from chat.conversations import ConversationDetail, ConversationList
+from chat.events import ConversationEvents
+
+app_name = "verbatim"
+
+urlpatterns = [
+    path("", pages.home, name="home"),
+    path("c/<uuid:conversation_id>/", pages.conversation, name="conversation_page"),
+    path("login/", pages.sign_in, name="login"),
+    path("logout/", pages.sign_out, name="logout"),
+    path("api/v1/conversations/", ConversationList.as_view(), name="conversations"),
+    path("api/v1/conversations/<uuid:conversation_id>/", ConversationDetail.as_view(), name="conversation"),
+    path("api/v1/conversations/<uuid:conversation_id>/events/", ConversationEvents.as_view(), name="events"),
+    path("api/v1/models/", ModelList.as_view(), name="models"),
+    path("api/v1/", Nothing.as_view(), name="api"),
+    path("api/v1/<path:rest>", Nothing.as_view(), name="nothing"),
+]
