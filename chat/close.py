@@ -1,4 +1,4 @@
-"""The close codes of the socket; PROTOCOL.md says for each whether to come back."""
+"""The close codes of the socket: an API, each with what it means and whether to come back."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from enum import IntEnum
 class Close(IntEnum):
     """Why the server closes a socket."""
 
-    RESTART = 1012
-    """The server restarts: reconnect at once, with the last cursor."""
-    INTERNAL = 1011
-    """Something went wrong on the server: reconnect with back-off, with the last cursor."""
-    BAD_REQUEST = 4400
-    """The cursor is not one: connect without it."""
-    UNAUTHENTICATED = 4401
-    """Not signed in, or not any more: sign in first."""
-    NOT_FOUND = 4404
-    """There is no such conversation, or it was deleted: do not come back."""
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> Close:
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    INTERNAL = 1011, "Something went wrong on the server. Reconnect with back-off, from the last cursor."
+    RESTART = 1012, "The server restarts. Reconnect at once, from the last cursor."
+    BAD_REQUEST = 4400, "The cursor is not one. Connect without it."
+    UNAUTHENTICATED = 4401, "Not signed in, or not any more. Sign in, then connect from the last cursor."
+    NOT_FOUND = 4404, "There is no such conversation, or it was deleted. Do not come back."
 
 
 BY_CODE = {
@@ -27,4 +30,4 @@ BY_CODE = {
     "not_found": Close.NOT_FOUND,
     "draining": Close.RESTART,
 }
-"""The close code for an error that ends the socket."""
+"""The close code for an error that ends the socket. `draining` and `not_found` in answer to a frame do not end it."""
