@@ -46,11 +46,12 @@ export function byId(id) {
  * positions and focus survive while an answer grows.
  * @param {Node} into
  * @param {Node} from  is used up
+ * @param {number} start  children of `into` before this one stay as they are
  */
-export function morph(into, from) {
+export function morph(into, from, start = 0) {
   const wanted = Array.from(from.childNodes);
   wanted.forEach((next, index) => {
-    const now = into.childNodes[index];
+    const now = into.childNodes[start + index];
     if (now === undefined) into.appendChild(next);
     else if (now.nodeName !== next.nodeName) now.replaceWith(next);
     else if (now.nodeType === Node.TEXT_NODE) growText(now, next.data);
@@ -59,7 +60,7 @@ export function morph(into, from) {
       morph(now, next);
     }
   });
-  while (into.childNodes.length > wanted.length) into.lastChild.remove();
+  while (into.childNodes.length > start + wanted.length) into.lastChild.remove();
 }
 
 function growText(node, text) {

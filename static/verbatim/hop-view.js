@@ -28,7 +28,7 @@ export class HopView {
     this.seen = draft.pieces.length;
     this.grow("reasoning", this.thoughtStream, fresh);
     this.grow("text", this.textStream, fresh);
-    this.timeThought(draft);
+    if (fresh.length > 0) this.timeThought(fresh);
     this.element.classList.add("live");
     this.showCalls(Array.from(draft.calls.entries())
       .sort(([a], [b]) => a - b)
@@ -62,11 +62,11 @@ export class HopView {
     morph(this.calls, list);
   }
 
-  timeThought(draft) {
-    this.reasoning.hidden = !draft.pieces.some((piece) => piece.channel === "reasoning");
+  timeThought(fresh) {
+    if (fresh.some((piece) => piece.channel === "reasoning")) this.reasoning.hidden = false;
     if (this.reasoning.hidden) return;
     this.thoughtFrom ??= performance.now();
-    if (draft.pieces.at(-1).channel === "reasoning") {
+    if (fresh.at(-1).channel === "reasoning") {
       this.reasoning.classList.add("thinking");
       this.label.textContent = "Thinking…";
     } else this.endThought();
@@ -82,6 +82,7 @@ export class HopView {
   startOver() {
     this.seen = 0;
     this.final = null;
+    this.reasoning.hidden = true;
     this.text.replaceChildren();
     this.thought.replaceChildren();
     this.textStream = new MarkdownStream(this.text);

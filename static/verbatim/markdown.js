@@ -49,7 +49,7 @@ export function renderTokens(tokens, { highlight = true } = {}) {
     table.replaceWith(frame);
     frame.append(table);
   }
-  for (const node of Array.from(fragment.childNodes)) if (node.nodeType === Node.TEXT_NODE && node.data.trim() === "") node.remove();
+  for (const parent of [fragment, ...fragment.querySelectorAll("ul, ol")]) dropBlanks(parent);
   return fragment;
 }
 
@@ -66,6 +66,13 @@ export function codeBlock(language, text, highlight = true) {
     ]),
     el("pre", { tabindex: "0" }, [code]),
   ]);
+}
+
+/** Line breaks between blocks mean nothing, and come or not by the way the text was cut. */
+function dropBlanks(parent) {
+  for (const node of Array.from(parent.childNodes)) {
+    if (node.nodeType === Node.TEXT_NODE && node.data.trim() === "") node.remove();
+  }
 }
 
 function dressCode(pre, highlight) {

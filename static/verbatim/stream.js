@@ -1,6 +1,7 @@
 /**
- * Renders markdown while it arrives. Finished blocks are rendered once and left alone; only the last, unfinished block
- * is rendered again, and an open code fence just gets longer. So the work follows the text, not its square.
+ * Renders markdown while it arrives. Finished blocks are rendered once and left alone, and so are finished items of a
+ * list; only the last, unfinished one is rendered again, and an open code fence just gets longer. So the work follows
+ * the text, not its square.
  */
 
 import { el, morph } from "./dom.js";
@@ -16,6 +17,7 @@ export class MarkdownStream {
     this.element = element;
     this.rest = ""; // source of the block in progress
     this.tail = null; // its element
+    this.list = null; // a list that goes on: its element, and how many of its items are finished
     this.fence = null; // a code fence that is still open
   }
 
@@ -31,6 +33,7 @@ export class MarkdownStream {
   end(source) {
     this.unwrapTail();
     this.fence = null;
+    this.list = null;
     morph(this.element, render(source));
   }
 
@@ -39,8 +42,10 @@ export class MarkdownStream {
     const last = tokens.findLastIndex((token) => token.type !== "space");
     if (last > 0) this.commit(tokens, last);
     const opened = OPEN_FENCE.exec(this.rest);
-    if (opened !== null && !isClosed(this.rest, opened[1])) this.openFence(opened);
-    else if (last >= 0) this.showTail(renderTokens(marked.lexer(heal(settled(this.rest))), { highlight: false }));
+    if (opened !== null && !isClosed(this.rest, opened[1])) return this.openFence(opened);
+    if (last < 0) return;
+    if (tokens[last].items?.length > 1) this.commitItems(tokens[last]);
+    this.showTail(renderTokens(marked.lexer(heal(settled(this.rest))), { highlight: false }));
   }
 
   /** The blocks before the last one will not change any more. */
@@ -48,12 +53,39 @@ export class MarkdownStream {
     const finished = tokens.slice(0, last);
     this.showTail(renderTokens(Object.assign(finished, { links: tokens.links })));
     this.unwrapTail();
-    this.rest = this.rest.slice(finished.reduce((length, token) => length + token.raw.length, 0));
+    this.list = null;
+    this.forget(finished);
+  }
+
+  /** Nor will the items before the last one. */
+  commitItems(list) {
+    const finished = list.items.slice(0, -1);
+    this.showTail(renderTokens([{ ...list, items: finished }]));
+    this.unwrapTail();
+    this.list ??= { element: this.element.lastElementChild, done: 0 };
+    this.list.done += finished.length;
+    this.forget(finished);
+  }
+
+  forget(tokens) {
+    this.rest = this.rest.slice(tokens.reduce((length, token) => length + token.raw.length, 0));
   }
 
   showTail(body) {
+    if (this.list !== null) this.showItems(body);
+    if (this.list !== null) return;
     if (this.tail === null) this.element.append((this.tail = el("div", { class: "tail" })));
     morph(this.tail, body);
+  }
+
+  /** The first thing in `body` is the rest of the list; if anything follows, the list is over. */
+  showItems(body) {
+    const { element, done } = this.list;
+    const more = body.firstElementChild;
+    const goesOn = more?.localName === element.localName;
+    morph(element, goesOn ? more : new DocumentFragment(), done);
+    if (goesOn) more.remove();
+    if (!goesOn || body.childElementCount > 0) this.list = null;
   }
 
   /** The blocks in the tail move up into the answer itself. */

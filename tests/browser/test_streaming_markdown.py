@@ -100,7 +100,7 @@ def test_a_block_that_is_finished_is_never_touched_again(page: Page) -> None:
     assert kept
 
 
-WORK = """async (blocks) => {
+WORK = """async ([block, blocks]) => {
     const { marked } = await import("/verbatim/markdown.js");
     const { MarkdownStream } = await import("/verbatim/stream.js");
     const { lexer } = marked;
@@ -110,15 +110,18 @@ WORK = """async (blocks) => {
         return lexer.call(marked, source);
     };
     const stream = new MarkdownStream(document.createElement("div"));
-    const block = "Some words of a paragraph that is as long as they are.\\n\\n```\\ncode\\ncode\\n```\\n\\n";
     for (let i = 0; i < blocks; i += 1) for (const word of block.split(/(?<= )/)) stream.write(word);
     marked.lexer = lexer;
     return read;
 }"""
 
 
-def test_the_work_grows_with_the_text_and_not_with_its_square(page: Page) -> None:
-    short, long = page.evaluate(WORK, 10), page.evaluate(WORK, 100)
+@pytest.mark.parametrize(
+    "block",
+    ["Some words of a paragraph that is as long as they are.\n\n```\ncode\ncode\n```\n\n", "- an item of a list\n"],
+)
+def test_the_work_grows_with_the_text_and_not_with_its_square(page: Page, block: str) -> None:
+    short, long = page.evaluate(WORK, [block, 10]), page.evaluate(WORK, [block, 100])
 
     assert long < 12 * short
 
