@@ -67,10 +67,10 @@ class OpenAIModel:
         try:
             while chunk := await _next_chunk(response, watch=watch, answer=answer):
                 for data in events.feed(chunk):
-                    watch.heard()
-                    for delta in answer.read(data):
+                    deltas = answer.read(data)
+                    _note(answer, watch=watch)
+                    for delta in deltas:
                         yield delta
-                _note(answer, watch=watch)
             for data in events.close():
                 for delta in answer.read(data):
                     yield delta
@@ -163,7 +163,8 @@ async def _next_chunk(response: aiohttp.ClientResponse, *, watch: Watch, answer:
 
 
 def _note(answer: Answer, *, watch: Watch) -> None:
-    """Tell the watch how far the answer is."""
+    """Tell the watch that an event came, and how far the answer is."""
+    watch.heard()
     if answer.done:
         watch.ends(END_PATIENCE)
     elif answer.finish_reason is not None:

@@ -108,7 +108,7 @@ class Reply:
             self._calls.append(call)
         if fragment.index is not None:
             self._by_index[fragment.index] = call
-        is_repeat = bool(fragment.name) and call.arguments == fragment.arguments and call.is_whole
+        is_repeat = bool(fragment.name) and call.arguments == fragment.arguments
         call.id = call.id or fragment.id or ""
         call.name = call.name or fragment.name or ""
         if not is_repeat:

@@ -33,7 +33,7 @@ def provider(provider_process: ProviderProcess) -> ProviderProcess:
 @pytest_asyncio.fixture
 async def openai(provider: ProviderProcess) -> AsyncIterator[OpenAIModel]:
     """The adapter at the provider, with deadlines short enough to see them pass."""
-    deadlines = Deadlines(connect=2, first_token=1, stall=0.5, total=5, ending=0.3)
+    deadlines = Deadlines(connect=2, first_token=2, stall=1, total=5, ending=0.3)
     model = OpenAIModel(provider.base_url, model="scripted", api_key="sk-canary-0123456789", deadlines=deadlines)
     yield model
     await model.aclose()

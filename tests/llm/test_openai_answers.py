@@ -298,13 +298,24 @@ async def test_a_clean_end_leaves_the_connection_for_the_next_call(
     assert len({entry["connection"] for entry in log}) == 1
 
 
-async def test_a_provider_that_goes_on_after_done_is_not_waited_for(
-    provider: ProviderProcess, openai: OpenAIModel
-) -> None:
-    provider.script([{"text": "a"}, {"finish": "stop"}, {"raw": "data: [DONE]\n\n"}, {"text": "b"}, {"gate": "never"}])
+@pytest.mark.parametrize("end", [{"raw": "data: [DONE]\n\n"}, {"comment": "no usage to come"}])
+async def test_a_provider_that_has_said_all_is_not_waited_for(provider: ProviderProcess, end: dict[str, Any]) -> None:
+    patient = Deadlines(stall=300, ending=300 if "raw" in end else 0.1)
+    model = OpenAIModel(provider.base_url, model="scripted", deadlines=patient)
+    provider.script([{"text": "a"}, {"finish": "stop"}, end, {"gate": "never"}])
+
+    async with asyncio.timeout(20):
+        reply = await ask(model)
+    await model.aclose()
+
+    assert (reply.text, reply.finish_reason) == ("a", "stop")
+    assert (await provider.requests_async(1, ended=True))[0]["ended"] == "closed by client"
+
+
+async def test_nothing_counts_after_done(provider: ProviderProcess, openai: OpenAIModel) -> None:
+    provider.script([{"text": "a"}, {"finish": "stop"}, {"raw": "data: [DONE]\n\n"}, {"text": "b"}])
 
     assert (await ask(openai)).text == "a"
-    assert (await provider.requests_async(1, ended=True))[0]["ended"] == "closed by client"
 
 
 async def test_one_model_serves_several_loops(provider: ProviderProcess) -> None:

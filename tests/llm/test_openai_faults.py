@@ -99,6 +99,7 @@ async def test_a_fault_before_the_first_word_has_its_error(
     [
         ([{"silence": 30}], Stalled),
         ([{"comment": "keep-alive"}, {"silence": 30}], Stalled),
+        ([{"comment": "keep-alive"}, {"pause": 0.2}] * 40, Stalled),
         ([{"words": 100, "rate": 5}], TimedOut),
         ([{"pause": 0.05}, {"reset": True}], Truncated),
         ([{"close": True}], Truncated),
@@ -235,18 +236,19 @@ async def test_a_quota_that_is_used_up_is_not_worth_another_try(provider: Provid
 async def test_the_first_token_is_waited_for_longer_than_the_next(
     provider: ProviderProcess, openai: OpenAIModel
 ) -> None:
-    provider.script([{"silence": 0.7}, {"text": "late, but in time"}])
+    provider.script([{"silence": 1.4}, {"text": "late, but in time"}])
 
     assert (await ask(openai)).text == "late, but in time"
 
 
 async def test_a_slow_reader_is_not_taken_for_a_stalled_model(provider: ProviderProcess) -> None:
-    model = OpenAIModel(provider.base_url, model="scripted", deadlines=Deadlines(stall=0.1, total=5))
-    provider.script([{"text": "a"}, {"pause": 0.4}, {"text": "b"}])
+    impatient = Deadlines(first_token=1, stall=0.1, total=5)
+    model = OpenAIModel(provider.base_url, model="scripted", deadlines=impatient)
+    provider.script([{"text": "a"}, {"pause": 1.3}, {"text": "b"}])
     stream = model.stream(REQUEST)
     first = await anext(stream)
 
-    await provider.requests_async(1, ended=True)  # long past the stall deadline, but nothing was waited for
+    await provider.requests_async(1, ended=True)  # long past both deadlines, but nothing was waited for
     rest = [delta async for delta in stream]
     await model.aclose()
 

@@ -92,6 +92,21 @@ def test_an_event_is_given_as_soon_as_its_blank_line_is_there() -> None:
     assert reader.feed(b"\ndata: b\n\n") == [b"b"]
 
 
+@pytest.mark.parametrize(
+    ("chunks", "events"),
+    [
+        ((b"data: a\r", b"\ndata: b\r", b"\n\r", b"\n"), [b"a\nb"]),
+        ((b"data: a\n", b"data: b\n\n"), [b"a\nb"]),
+        ((b"data: a\n\n", b"\xef\xbb\xbfdata: b\n\n"), [b"a"]),
+        ((b"\xef", b"\xbb\xbfdata: a\n\n"), [b"a"]),
+        ((b"dat", b"a: a\n\n"), [b"a"]),
+    ],
+)
+def test_a_cut_in_an_awkward_place_changes_nothing(chunks: tuple[bytes, ...], events: list[bytes]) -> None:
+    assert read(*chunks) == events
+    assert read(b"".join(chunks)) == events
+
+
 def test_a_line_of_ten_megabytes_in_small_chunks_is_one_event() -> None:
     reader = SseReader()
     reader.feed(b"data: ")
