@@ -1,0 +1,61 @@
+"""PROTOCOL.md says what the code does."""
+
+from __future__ import annotations
+
+import re
+
+import jsonschema
+import msgspec
+import pytest
+from django.conf import settings
+
+from chat.close import BY_CODE, Close
+from chat.problems import STATUS
+from chat.protocol import EXAMPLES, error_classes, rewritten
+from history.errors import ChatError
+from streaming import frames
+from streaming.errors import Draining
+
+DOCUMENT = (settings.BASE_DIR / "PROTOCOL.md").read_text(encoding="utf-8")
+
+
+def test_the_generated_parts_are_fresh() -> None:
+    assert rewritten(DOCUMENT) == DOCUMENT, "run manage.py write_protocol"
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: type(example).__name__)
+def test_every_example_is_valid_by_its_schema(example: msgspec.Struct) -> None:
+    jsonschema.validate(msgspec.to_builtins(example), msgspec.json.schema(type(example)))
+
+
+def test_every_frame_has_an_example() -> None:
+    known = {*frames.ServerFrame.__args__, *frames.AnyClientFrame.__args__}
+
+    assert {type(example) for example in EXAMPLES} == known
+
+
+def test_every_error_code_belongs_to_one_error_and_has_a_status() -> None:
+    codes = [error.code for error in error_classes()]
+
+    assert len(codes) == len(set(codes))
+    assert set(STATUS) >= {error.code for error in error_classes() if error.code != "invalid_frame"}
+    assert set(STATUS) <= set(codes)
+
+
+def test_every_close_code_has_a_reason_in_the_table_and_every_reason_is_a_known_error() -> None:
+    codes = {error.code for error in error_classes()}
+
+    assert set(BY_CODE) <= codes
+    assert set(BY_CODE.values()) | {Close.INTERNAL} == set(Close)
+
+
+def test_every_code_that_the_prose_names_exists() -> None:
+    prose = re.sub(r"<!-- generated.*?<!-- end -->", "", DOCUMENT, flags=re.DOTALL)
+    known = {error.code for error in error_classes()}
+
+    assert {"turn_active", "request_conflict"} <= set(re.findall(r"`(\w+)`", prose)) & known
+
+
+def test_an_error_says_its_sentence() -> None:
+    assert issubclass(Draining, ChatError)
+    assert Draining().message == Draining.__doc__
