@@ -13,12 +13,11 @@ export class ApiError extends Error {
 
 const SENTENCES = {
   0: "The server cannot be reached. Check your connection and try again.",
-  401: "You are signed out.",
+  401: "You are signed out. Reload the page to sign in.",
   403: "You are signed out, or this page was open for too long. Reload it.",
   404: "This conversation does not exist any more.",
-  429: "That was a little fast. Wait a moment and try again.",
-  503: "The server is busy. Try again in a moment.",
 };
+const UNKNOWN = "The server could not do this. Try again in a moment.";
 
 async function call(method, address, body) {
   const headers = { Accept: "application/json" };
@@ -30,10 +29,17 @@ async function call(method, address, body) {
   } catch {
     throw new ApiError(0, SENTENCES[0]);
   }
-  if (!response.ok) {
-    throw new ApiError(response.status, SENTENCES[response.status] ?? "The server could not do this. Try again in a moment.");
-  }
+  if (!response.ok) throw new ApiError(response.status, SENTENCES[response.status] ?? (await detailOf(response)));
   return response.status === 204 ? null : response.json();
+}
+
+/** The sentence of a problem+json answer. */
+async function detailOf(response) {
+  try {
+    return (await response.json()).detail ?? UNKNOWN;
+  } catch {
+    return UNKNOWN; // not from our server, or not whole
+  }
 }
 
 const conversation = (id) => `${config.urls.api}conversations/${id}/`;

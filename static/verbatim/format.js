@@ -4,6 +4,7 @@ const WHOLE = new Intl.NumberFormat("en");
 
 /** @param {number} ms */
 export function duration(ms) {
+  if (ms < 1) return "< 1 ms";
   if (ms < 1000) return `${Math.round(ms)} ms`;
   const seconds = ms / 1000;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
