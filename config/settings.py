@@ -202,8 +202,5 @@ LOGGING = {
     "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["stderr"], "level": os.environ.get("LOG_LEVEL", "INFO").upper()},
-    "loggers": {
-        "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},  # else its own handlers stay
-        "daphne": {"level": "WARNING"},  # its INFO tells of endpoints and reactors
-    },
+    "loggers": {"django": {"handlers": ["stderr"], "level": "INFO", "propagate": False}},  # else it keeps its own
 }
