@@ -31,7 +31,7 @@ class Pages(CursorPagination):
     ordering = ("-updated_at", "-id")
     page_size = 30
 
-    def page(self, rows: QuerySet[Any], *, request: Request) -> dict[str, Any]:
+    def answer(self, rows: QuerySet[Any], *, request: Request) -> dict[str, Any]:
         """The rows that the request asks for, as they are shown, and the way to their neighbours."""
         found = self.paginate_queryset(rows, request)
         self.base_url = request.get_full_path()
@@ -54,7 +54,7 @@ class ConversationList(ApiView):
 
     def get(self, request: Request) -> Response:
         """A page of them."""
-        return Response(Pages().page(visible(self.principal), request=request))
+        return Response(Pages().answer(visible(self.principal), request=request))
 
     def post(self, request: Request) -> Response:
         """A new one, without title."""

@@ -25,7 +25,7 @@ class ConversationEvents(ApiView):
     def get(self, request: Request, conversation_id: UUID) -> HttpResponse:
         """A stretch of the log, in order."""
         conversation = selectors.conversation(self.principal, conversation_id)
-        asked = EventRange(data=request.query_params.dict())
+        asked = EventRange(data={name: value or None for name, value in request.query_params.items()})
         asked.is_valid(raise_exception=True)
         return page(conversation.pk, **asked.validated_data)
 

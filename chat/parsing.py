@@ -33,7 +33,7 @@ class BoundedJsonParser(BaseParser):
             raise InvalidRequest(f"JSON may be nested {chat_settings().max_depth} deep; this is nested deeper.")
         try:
             return msgspec.json.decode(body)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             raise InvalidRequest("This is not JSON.") from None
 
 

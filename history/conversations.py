@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import OuterRef, QuerySet, Subquery
+from django.utils import timezone
 
 from history.committed import Committed, tell
 from history.errors import NotFound
@@ -16,7 +17,8 @@ from history.stopping import stop
 
 def create(owner_id: Any) -> Conversation:
     """A conversation without messages and title; the id is of the site's own user model."""
-    return Conversation.objects.create(owner_id=owner_id)
+    now = timezone.now()  # not the column's default, which SQLite writes differently from what it is compared with
+    return Conversation.objects.create(owner_id=owner_id, created_at=now, updated_at=now)
 
 
 def with_active_turn(rows: QuerySet[Conversation]) -> QuerySet[Conversation]:

@@ -1,0 +1,105 @@
+"""The log over HTTP."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from history import log
+from history.models import Conversation, Event
+from streaming.cursor import Cursor
+from streaming.frames import encode
+from streaming.view import View
+from tests.chat.conftest import CONVERSATIONS, add_turn
+
+
+@pytest.fixture
+def events(conversation: Conversation) -> str:
+    """The address of nine events of Ada's."""
+    for text in ("One", "Two", "Three"):
+        add_turn(conversation, text)
+    return f"{CONVERSATIONS}{conversation.pk}/events/"
+
+
+def test_events_are_what_the_socket_would_have_sent(ada: Client, events: str, conversation: Conversation) -> None:
+    view = View(Cursor())
+    entries = log.read(conversation.pk, after=0).entries
+    sent = [json.loads(encode(frame)) for entry in entries for frame in view.event(entry)]
+
+    answer = ada.get(events)
+
+    assert answer.json() == {"events": sent, "last_seq": 9, "has_more": False}
+    assert "\U0001f9ff" in answer.content.decode()
+
+
+def test_pages_of_the_log_join_without_gap_or_double(ada: Client, events: str) -> None:
+    seen: list[int] = []
+
+    has_more = True
+    while has_more:
+        page = ada.get(f"{events}?after={seen[-1] if seen else 0}&limit=4").json()
+        seen += [event["seq"] for event in page["events"]]
+        has_more = page["has_more"]
+
+    assert seen == list(range(1, 10))
+
+
+def test_the_newest_events_can_be_read_backwards(ada: Client, events: str) -> None:
+    newest = ada.get(f"{events}?before=&limit=4").json()
+    older = ada.get(f"{events}?before=6&limit=4").json()
+    oldest = ada.get(f"{events}?before=2&limit=4").json()
+
+    assert [event["seq"] for event in newest["events"]] == [6, 7, 8, 9]
+    assert [event["seq"] for event in older["events"]] == [2, 3, 4, 5]
+    assert [event["seq"] for event in oldest["events"]] == [1]
+    assert (newest["has_more"], older["has_more"], oldest["has_more"]) == (True, True, False)
+    assert newest["last_seq"] == oldest["last_seq"] == 9
+
+
+def test_past_the_end_there_is_nothing_and_no_more(ada: Client, events: str) -> None:
+    assert ada.get(f"{events}?after=9").json() == {"events": [], "last_seq": 9, "has_more": False}
+    assert ada.get(f"{events}?after=999").json() == {"events": [], "last_seq": 9, "has_more": False}
+
+
+def test_kinds_and_fields_of_a_newer_version_are_passed_through(ada: Client, conversation: Conversation) -> None:
+    Event.objects.create(conversation=conversation, seq=1, kind="stats", data={"new": {"deep": [1, None]}})
+    Conversation.objects.update(last_seq=1)
+
+    (event,) = ada.get(f"{CONVERSATIONS}{conversation.pk}/events/").json()["events"]
+
+    assert (event["kind"], event["data"], event["turn"]) == ("stats", {"new": {"deep": [1, None]}}, None)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "after=-1",
+        "after=x",
+        "after=1.5",
+        "after=%00",
+        "after=9999999999999999999",
+        "limit=0",
+        "limit=501",
+        "limit=",
+        "before=0",
+        "before=x",
+        "since=1",
+        "after=1&before=5",
+    ],
+)
+def test_a_range_that_makes_no_sense_is_refused(ada: Client, events: str, query: str) -> None:
+    response = ada.get(f"{events}?{query}")
+
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_request")
+
+
+def test_a_page_costs_a_fixed_number_of_queries(
+    ada: Client, events: str, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    ada.get(events)
+
+    with django_assert_num_queries(6):  # the key, its use, the conversation, its position, the events, the last ending
+        assert len(ada.get(events).json()["events"]) == 9
