@@ -76,7 +76,7 @@ class ServerProcess:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         if not self._listening.wait(30) or not self.port:
-            self.kill()
+            self.__exit__(None, None, None)
             raise RuntimeError("the server did not start:\n" + "".join(self.lines))
 
     @property
