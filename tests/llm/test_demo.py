@@ -99,6 +99,12 @@ async def test_without_tools_it_calls_none(question: str) -> None:
     assert reply.text
 
 
+async def test_it_calls_none_when_told_not_to() -> None:
+    request = ChatRequest(messages=(UserMessage(text="What is 2 + 2?"),), tools=TOOLS, tool_choice="none")
+
+    assert (await ask(DemoModel(pace=0), request)).calls() == ()
+
+
 def test_in_its_second_hop_it_uses_what_the_tools_said() -> None:
     time = '{"time": "2026-02-03T04:05:06+09:00", "weekday": "Tuesday", "time_zone": "Asia/Tokyo"}'
     clock = ToolMessage(tool_call_id="a", name="current_time", content=time)

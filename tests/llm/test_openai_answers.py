@@ -272,6 +272,7 @@ async def test_the_request_is_put_in_the_providers_words(provider: ProviderProce
         "tool_choice": "auto",
     }
     assert asked["headers"]["X-Client-Request-Id"] == "t:1:0:1"
+    assert asked["headers"]["Accept-Encoding"] == "identity"
     assert asked["authorized"]
 
 
