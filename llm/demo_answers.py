@@ -154,5 +154,5 @@ _TOPICS: list[tuple[str, str | Callable[[], str]]] = [
 
 def _gist(text: str, *, limit: int = 120) -> str:
     """One line of it, harmless inside markdown."""
-    line = " ".join(re.sub(r"[`*_#<>\[\]|\\]", "", text).split())
+    line = " ".join(re.sub(r"[`_#<>\[\]|\\]|\*(?! )|(?<! )\*", "", text).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"

@@ -131,7 +131,7 @@ class Answer:
 
     def _speak(self, channel: str, fragment: str, *, deltas: list[Delta]) -> None:
         if text := self._mender.mend(fragment, channel=channel):
-            deltas.append(_fragment(channel, text))
+            deltas.append(TextDelta(text=text) if channel == "text" else ReasoningDelta(text=text))
         if fragment:
             self._channels.add(channel)
 
