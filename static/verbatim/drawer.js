@@ -19,12 +19,7 @@ export function setUpDrawer() {
   byId("fold-sidebar").addEventListener("click", () => fold(true));
   byId("close-sidebar").addEventListener("click", () => setOpen(false));
   byId("scrim").addEventListener("click", () => setOpen(false));
-  byId("sidebar").addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && body.classList.contains("drawer-open")) {
-      event.stopPropagation();
-      setOpen(false);
-    }
-  });
+  document.addEventListener("keydown", closeOnEscape, { capture: true });
   NARROW.addEventListener("change", () => setOpen(false));
   setOpen(false);
 }
@@ -36,6 +31,14 @@ export function setUpTheme() {
     root.dataset.theme = dark ? "light" : "dark";
     localStorage.setItem("verbatim:theme", root.dataset.theme);
   });
+}
+
+/** Before anybody else hears it: the same key stops an answer. But a title that is being written has its own use for it. */
+function closeOnEscape(event) {
+  const busy = document.querySelector("dialog[open], .item-rename") !== null;
+  if (event.key !== "Escape" || busy || !document.body.classList.contains("drawer-open")) return;
+  event.stopPropagation();
+  setOpen(false);
 }
 
 function fold(folded) {

@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.provider import ProviderProcess
+from tests.server import ServerProcess, Site
+
 STATIC = Path(__file__).resolve().parents[2] / "static"
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = [
@@ -84,3 +87,53 @@ def page(context: BrowserContext, static_site: str) -> Page:
     page = context.new_page()
     page.goto(static_site)
     return page
+
+
+@pytest.fixture(scope="session")
+def provider_process() -> Iterator[ProviderProcess]:
+    """One provider for all pages."""
+    with ProviderProcess() as process:
+        yield process
+
+
+@pytest.fixture
+def provider(provider_process: ProviderProcess) -> ProviderProcess:
+    """The provider, fresh."""
+    provider_process.reset()
+    return provider_process
+
+
+@pytest.fixture(scope="session")
+def server(provider_process: ProviderProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server where every visitor is a guest of their own."""
+    folder = tmp_path_factory.mktemp("pages")
+    site = Site(folder, provider_url=provider_process.base_url, env={"DEBUG": "1"})
+    with site.start("daphne") as process:
+        yield process
+
+
+@pytest.fixture
+def visitor(browser: Browser) -> Iterator[BrowserContext]:
+    """Somebody who was never here before."""
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    context.set_default_timeout(15_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def chat(visitor: BrowserContext, server: ServerProcess, provider: ProviderProcess) -> Iterator[Page]:
+    """The visitor's first page. Whatever a test does in it, it must not complain nor ask anybody else for anything."""
+    complaints: list[str] = []
+
+    def note(bad: bool, what: str) -> None:
+        if bad:
+            complaints.append(what)
+
+    visitor.on("console", lambda message: note(message.type == "error", message.text))
+    visitor.on("weberror", lambda error: note(True, str(error.error)))
+    visitor.on("request", lambda request: note(not request.url.startswith(server.url), request.url))
+    page = visitor.new_page()
+    page.goto(server.url)
+    yield page
+    assert complaints == []
