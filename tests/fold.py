@@ -33,7 +33,10 @@ class Folded:
 
     @property
     def draft(self) -> str:
-        return "".join(text for channel, text in self.runs if channel == "text")
+        return self.said("text")
+
+    def said(self, channel: str) -> str:
+        return "".join(text for name, text in self.runs if name == channel)
 
     def fold(self, frames: Iterable[Any]) -> Folded:
         for frame in frames:
@@ -50,6 +53,7 @@ class Folded:
                     "data": json.decode(json.encode(frame.data)),
                 }
                 if frame.kind in DRAFT_ENDING:
+                    self._check(frame.data if frame.kind == "assistant_message" else {})
                     self.runs, self.arguments = [], {}
             case Delta(channel="tool_arguments"):
                 known = self.arguments.setdefault(frame.index or 0, "")
@@ -77,6 +81,10 @@ class Folded:
         self.arguments = {}
         self.caught_up = False
         return self
+
+    def _check(self, message: dict[str, Any]) -> None:
+        for channel in ("text", "reasoning"):
+            assert message.get(channel, "").startswith(self.said(channel)), "what was shown and not withdrawn is stored"
 
     def _grow(self, channel: str, text: str) -> None:
         if self.runs and self.runs[-1][0] == channel:
