@@ -105,6 +105,16 @@ def test_last_use_is_noted_once_a_minute(user: User) -> None:
     assert timezone.now() - later < timedelta(minutes=1)
 
 
+def test_a_key_in_use_is_verified_without_writing(user: User) -> None:
+    key = create_key(user)
+    verify(key.text)
+
+    with CaptureQueriesContext(connection) as queries:
+        verify(key.text)
+
+    assert [query["sql"].split()[0] for query in queries] == ["SELECT"]
+
+
 @pytest.mark.parametrize(
     ("headers", "key"),
     [
