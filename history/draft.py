@@ -65,12 +65,22 @@ class Draft:
     def unstored(self) -> tuple[Stretch, int] | None:
         """What is not stored yet, and the count of parts up to there; None if there is nothing to store."""
         upto = len(self.parts)
-        fresh = [part for part in self.parts[self.stored_parts : upto] if part.channel != "tool_arguments"]
+        fresh = [
+            part for part in self.parts[self.stored_parts : upto] if part.text and part.channel != "tool_arguments"
+        ]
         if not fresh:
             return None
         text = "".join(part.text for part in fresh)
-        runs = merge_runs((part.channel, len(part.text)) for part in fresh)  # type: ignore[misc]
+        runs = counted_runs(fresh)
         return Stretch(fresh[0].start, text, runs), upto
+
+    def text_of(self, channel: Channel) -> str:
+        """All of one channel."""
+        return "".join(part.text for part in self.parts if part.channel == channel)
+
+    def runs(self) -> tuple[tuple[Channel, int], ...]:
+        """Channel and length of each stretch, in order of arrival."""
+        return counted_runs(self.parts)
 
     def mark_stored(self, *, parts: int, length: int) -> None:
         """The first `parts` parts, `length` code points in all, are in the database."""
@@ -96,6 +106,12 @@ def merge_runs(runs: Iterable[tuple[Channel, int]]) -> tuple[tuple[Channel, int]
         elif length:
             merged.append((channel, length))
     return tuple(merged)
+
+
+def counted_runs(parts: Iterable[Part]) -> tuple[tuple[Channel, int], ...]:
+    """The runs of what counts among these parts: text and reasoning."""
+    counted = ((part.channel, len(part.text)) for part in parts if part.channel != "tool_arguments")
+    return merge_runs(counted)  # type: ignore[arg-type]
 
 
 def _end(part: Part) -> int:
