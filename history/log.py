@@ -39,12 +39,12 @@ class Appending:
             Event(
                 conversation_id=self.conversation_id,
                 seq=self.last_seq,
-                kind=KINDS[type(data)],
+                kind=KINDS[type(data)].value,
                 turn_id=turn_id,
                 hop=getattr(data, "hop", None),
                 index=getattr(data, "index", None),
                 model="" if isinstance(data, UserMessage) else getattr(data, "model", ""),
-                data=msgspec.to_builtins(data),
+                data=msgspec.json.decode(msgspec.json.encode(data)),  # lists, not tuples: just as it will be read
                 at=self.now,
             )
         )
