@@ -11,7 +11,6 @@ import { HopView } from "./hop-view.js";
  * @property {boolean} reworded  whether the versions differ in what the person said, not only in the answer
  * @property {boolean} last  of those shown
  * @property {boolean} idle  whether a new turn may begin
- * @property {boolean} stopping
  */
 
 const ENDS = {
@@ -45,6 +44,7 @@ export class TurnView {
   /** @param {import("./turns.js").Turn} turn @param {import("./log.js").Draft|null} draft  of this turn @param {Place} place */
   show(turn, draft, place) {
     this.turn = turn;
+    this.mayRetry = place.idle && place.last;
     if (this.bubble.textContent !== turn.text) this.bubble.textContent = turn.text;
     turn.hops.forEach((hop, index) => this.hopView(index).showFinal(hop, turn.end === null));
     this.showDraft(draft);
@@ -59,7 +59,7 @@ export class TurnView {
     const count = turn.hops.length + (draft === null ? 0 : 1);
     while (this.views.length > count) this.views.pop().element.remove();
     if (draft !== null) this.hopView(turn.hops.length).showDraft(draft);
-    this.fill(this.state, turn.end === null ? progress(turn, draft, stopping) : ending(turn));
+    this.fill(this.state, turn.end === null ? progress(turn, draft, stopping) : ending(turn, this.mayRetry));
     this.element.classList.toggle("active", turn.end === null);
   }
 
@@ -100,20 +100,21 @@ function progress(turn, draft, stopping) {
   return saying || running ? notes : [...notes, dots("Answering")];
 }
 
-function ending({ end }) {
+function ending({ end }, mayRetry) {
   if (end.status === "cancelled") return [note("You stopped this answer.", "stop")];
-  if (end.status === "failed") return [failure(end.error)];
+  if (end.status === "failed") return [failure(end.error, mayRetry)];
   return ENDS[end.finishReason] ? [note(ENDS[end.finishReason], "warning")] : [];
 }
 
-function failure(error) {
+function failure(error, mayRetry) {
+  const retry = el("button", { class: "button", type: "button", "data-action": "regenerate" }, [icon("again"), el("span", {}, ["Try again"])]);
   return el("div", { class: "failure" }, [
     icon("warning"),
     el("div", { class: "failure-text" }, [
       el("strong", {}, ["The answer could not be finished"]),
       el("p", {}, [error?.message || "Something went wrong on the way."]),
     ]),
-    el("button", { class: "button", type: "button", "data-action": "regenerate" }, [icon("again"), el("span", {}, ["Try again"])]),
+    ...(mayRetry ? [retry] : []),
   ]);
 }
 
