@@ -9,7 +9,8 @@ import msgspec
 from django.db.models import QuerySet
 
 from history import status
-from history.draft import merge_runs
+from history.batches import drafted
+from history.draft import Draft
 from history.errors import Fenced
 from history.events import AssistantMessage, Kind, ToolResult, TurnEnded, TurnError
 from history.log import Appending, appending
@@ -134,15 +135,14 @@ def _stored_message(place: Place) -> AssistantMessage | None:
     if not batches:
         return None
     hop = batches[-1].hop
-    text, reasoning, runs = "", "", []
-    for batch in (batch for batch in batches if batch.hop == hop):
-        at = 0
-        for channel, length in batch.runs:
-            piece = batch.text[at : at + length]
-            text, reasoning = (text + piece, reasoning) if channel == "text" else (text, reasoning + piece)
-            runs.append((channel, length))
-            at += length
+    draft = Draft(place.conversation_id, turn_id=place.turn_id, attempt=place.attempt, hop=hop, after_seq=0)
+    drafted(draft, (batch for batch in batches if batch.hop == hop))
     model = Turn.objects.values_list("model", flat=True).get(pk=place.turn_id)
     return AssistantMessage(
-        hop=hop, text=text, reasoning=reasoning, finish_reason="interrupted", model=model, runs=merge_runs(runs)
+        hop=hop,
+        text=draft.text_of("text"),
+        reasoning=draft.text_of("reasoning"),
+        finish_reason="interrupted",
+        model=model,
+        runs=draft.runs(),
     )

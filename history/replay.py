@@ -7,6 +7,7 @@ from collections.abc import Collection
 from uuid import UUID
 
 from history import log
+from history.batches import drafted
 from history.draft import Draft
 from history.events import Kind
 from history.models import ACTIVE, Conversation, DeltaBatch, Event, Turn
@@ -34,11 +35,7 @@ def stored_drafts(conversation_ids: Collection[UUID]) -> dict[UUID, Draft]:
         if draft is None or draft.hop != batch.hop:
             draft = Draft(conversation_id, turn_id=batch.turn_id, attempt=attempt, hop=batch.hop, after_seq=0)
             drafts[conversation_id] = draft
-        if batch.start == draft.length:
-            at = 0
-            for channel, length in batch.runs:
-                draft.append(channel, batch.text[at : at + length])
-                at += length
+        drafted(draft, [batch])
     return _in_progress(drafts)
 
 

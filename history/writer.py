@@ -10,16 +10,16 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from threading import Condition, Thread
 from typing import Any, Generic, TypeVar
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
+from history import batches
 from history.draft import Draft, Stretch
-from history.models import DeltaBatch
 
 logger = logging.getLogger(__name__)
 
@@ -183,26 +183,8 @@ class Writer:
                 self._failed(row[0])
 
 
-def _insert(fresh: list[tuple[Draft, Stretch, int]]) -> None:
-    rows = [
-        DeltaBatch(
-            turn_id=draft.turn_id,
-            attempt=draft.attempt,
-            hop=draft.hop,
-            start=stretch.start,
-            text=stretch.text,
-            runs=stretch.runs,
-        )
-        for draft, stretch, _ in fresh
-    ]
-    with transaction.atomic():
-        # An earlier try may have been committed without our hearing of it: then the row is there, perhaps shorter.
-        DeltaBatch.objects.bulk_create(
-            rows,
-            update_conflicts=True,
-            unique_fields=["turn_id", "attempt", "hop", "start"],
-            update_fields=["text", "runs"],
-        )
+def _insert(fresh: Sequence[tuple[Draft, Stretch, int]]) -> None:
+    batches.insert([(draft, stretch) for draft, stretch, _ in fresh])
     for draft, stretch, parts in fresh:
         draft.mark_stored(parts=parts, length=stretch.start + len(stretch.text))
 

@@ -1,0 +1,58 @@
+"""The stored stretches of drafts: written by the hundred, read back as drafts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from django.db import connection, transaction
+
+from history.draft import Draft, Stretch
+from history.models import DeltaBatch
+
+COLUMNS = ("turn_id", "attempt", "hop", "start", "text", "runs")
+KEY = COLUMNS[:4]
+
+
+def insert(fresh: Sequence[tuple[Draft, Stretch]]) -> None:
+    """Store these stretches in one transaction. What is there already is replaced: an earlier try may have been
+    committed without our hearing of it, and then the row is there, perhaps shorter.
+
+    Plain SQL, because every tick of a busy process comes here with hundreds of rows.
+    """
+    turn_id = DeltaBatch._meta.get_field("turn_id")
+    rows = [
+        (
+            turn_id.get_db_prep_value(draft.turn_id, connection),
+            draft.attempt,
+            draft.hop,
+            stretch.start,
+            stretch.text,
+            json.dumps(stretch.runs),
+        )
+        for draft, stretch in fresh
+    ]
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.executemany(_statement(), rows)
+
+
+def drafted(draft: Draft, batches: Iterable[DeltaBatch]) -> Draft:
+    """The draft with the text of its batches, as far as they follow on each other."""
+    for batch in batches:
+        if batch.start == draft.length:
+            at = 0
+            for channel, length in batch.runs:
+                draft.append(channel, batch.text[at : at + length])
+                at += length
+    return draft
+
+
+def _statement() -> str:
+    name = connection.ops.quote_name
+    columns = ", ".join(map(name, COLUMNS))
+    values = ", ".join(["%s"] * len(COLUMNS))
+    fresh = ", ".join(f"{name(column)} = excluded.{name(column)}" for column in ("text", "runs"))
+    return (
+        f"INSERT INTO {name(DeltaBatch._meta.db_table)} ({columns}) VALUES ({values})"
+        f" ON CONFLICT ({', '.join(map(name, KEY))}) DO UPDATE SET {fresh}"
+    )
