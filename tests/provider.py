@@ -32,6 +32,10 @@ class ProviderProcess:
         self.root = f"http://127.0.0.1:{self.port}"
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def base_url(self) -> str:
         """What a client of OpenAI's protocol is given."""
         return f"{self.root}/v1"
