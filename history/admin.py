@@ -10,7 +10,7 @@ from uuid import UUID
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Max, Min, Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
@@ -25,7 +25,7 @@ from history.models import ACTIVE, Conversation, DeltaBatch, Event, Turn
 from history.stopping import stop
 
 SLACK = timedelta(minutes=1)
-"""How long a transaction may take between reading the clock and numbering its rows."""
+"""How long it may take from reading the clock to numbering rows: so far may the order of ids be off that of time."""
 
 
 @admin.register(Conversation)
@@ -205,14 +205,17 @@ class EventAdmin(LogAdmin):
 
     def between(self, rows: QuerySet[Any], start: datetime, end: datetime | None = None) -> QuerySet[Any]:
         """Narrowed to a range of ids as well, in which every other filter and the order have an index."""
-        first = Event.objects.filter(at__gte=start - SLACK).order_by("at").values_list("pk", flat=True).first()
+        first = Event.objects.filter(at__gte=start).order_by("at").values_list("at", flat=True).first()
         if first is None:
             return rows.none()
-        rows = super().between(rows, start, end).filter(pk__gte=first)
+        since = Event.objects.filter(at__range=(first, first + SLACK)).aggregate(pk=Min("pk"))["pk"]
+        rows = super().between(rows, start, end).filter(pk__gte=since)
         if end is None:
             return rows
-        last = Event.objects.filter(at__lt=end + SLACK).order_by("-at").values_list("pk", flat=True).first()
-        return rows.filter(pk__lte=last)
+        last = Event.objects.filter(at__lt=end).order_by("-at").values_list("at", flat=True).first()
+        if last is None:
+            return rows.none()
+        return rows.filter(pk__lte=Event.objects.filter(at__range=(last - SLACK, last)).aggregate(pk=Max("pk"))["pk"])
 
     def with_id(self, value: UUID) -> Q:
         return Q(turn=value) | Q(conversation=value)
