@@ -81,7 +81,8 @@ async def test_a_tool_hop_stores_the_call_before_the_result_and_asks_again_with_
 
     kinds = [type(item) for item in items if not isinstance(item, TextDelta | ToolCallDelta | Finish)]
     assert kinds == [AssistantMessage, ToolResult, Ended]
-    message, result = (item for item in items if isinstance(item, AssistantMessage | ToolResult))
+    message = next(item for item in items if isinstance(item, AssistantMessage))
+    result = next(item for item in items if isinstance(item, ToolResult))
     assert (message.hop, message.tool_calls[0].id) == (0, "c0")
     assert (result.hop, result.index, result.tool_call_id, result.content) == (0, 0, "c0", "3")
     assert model.requests[1].messages[1:] == (

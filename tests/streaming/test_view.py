@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from history.committed import Entry
-from history.draft import Draft, merge_runs
+from history.draft import Draft
 from streaming.cursor import Cursor, parse
 from streaming.tail import Tail
 from streaming.view import View
@@ -65,9 +65,8 @@ class World:
         elif what == "system":
             self.event("system_update", {})
         else:
-            parts = [part for part in draft.parts if part.channel != "tool_arguments"]
-            runs = merge_runs((part.channel, len(part.text)) for part in parts)  # type: ignore[misc]
-            self.event("assistant_message", {"runs": runs, "text": "".join(part.text for part in parts)})
+            text, reasoning = draft.text_of("text"), draft.text_of("reasoning")
+            self.event("assistant_message", {"runs": draft.runs(), "text": text, "reasoning": reasoning})
             self.hop += 1
             self.open()
 
