@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from uuid import UUID
 
 import msgspec
@@ -11,7 +12,7 @@ from django.db.models import QuerySet
 from history import status
 from history.batches import drafted
 from history.draft import Draft
-from history.errors import Fenced
+from history.errors import Fenced, NotFound
 from history.events import AssistantMessage, Kind, ToolResult, TurnEnded, TurnError
 from history.log import Appending, appending
 from history.models import ACTIVE, DeltaBatch, Event, Status, Turn
@@ -55,9 +56,9 @@ def end_turn(place: Place, *, message: AssistantMessage | None, ended: TurnEnded
 def cancel_queued(conversation_id: UUID, *, turn_id: UUID) -> bool:
     """Edge g, queued → cancelled: a turn that nobody has begun ends at once. False if somebody has."""
     with appending(conversation_id) as log:
-        if not Turn.objects.filter(pk=turn_id, status=Status.QUEUED).exists():
+        attempt = Turn.objects.filter(pk=turn_id, status=Status.QUEUED).values_list("attempt", flat=True).first()
+        if attempt is None:
             return False
-        attempt = Turn.objects.values_list("attempt", flat=True).get(pk=turn_id)
         try:
             status.fence(turn_id, attempt=attempt)
         except Fenced:
@@ -70,9 +71,9 @@ def end_lapsed(place: Place, *, error: TurnError) -> None:
     """End a turn whose process is gone, with what it had said: stored batches become its last message, calls without
     a result get one that says so. Raises `Fenced` if it is not gone after all, `NotFound`."""
     with appending(place.conversation_id) as log:
+        status.fence(place.turn_id, attempt=place.attempt)  # from here on nobody renews it
         if place.turn_id not in {turn_id for _, turn_id, _ in status.lapsed()}:
             raise Fenced
-        status.fence(place.turn_id, attempt=place.attempt)
         stopping = Turn.objects.filter(pk=place.turn_id, status=Status.STOPPING).exists()
         _close_open_ends(log, place)
         ended = TurnEnded(status="cancelled") if stopping else TurnEnded(status="failed", error=error)
@@ -80,12 +81,13 @@ def end_lapsed(place: Place, *, error: TurnError) -> None:
 
 
 def end_broken(turn_id: UUID, *, error: TurnError) -> None:
-    """End a turn whose own task has failed, with what is stored of it; nothing happens if it has ended already."""
+    """End a turn whose own task has failed, with what is stored of it; nothing happens if it has ended
+    already or is gone. The writer does this, so it waits for no lock for long."""
     row = Turn.objects.filter(pk=turn_id).values_list("conversation_id", "attempt", "status").first()
     if row is None or row[2] not in ACTIVE:
         return
     place = Place(row[0], turn_id, row[1])
-    with appending(place.conversation_id) as log:
+    with suppress(Fenced, NotFound), appending(place.conversation_id, lock_timeout=LOCK_TIMEOUT) as log:
         status.fence(turn_id, attempt=place.attempt)
         _close_open_ends(log, place)
         _finish(log, place, TurnEnded(status="failed", error=error))
