@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 from threading import Barrier, Event, Thread
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -19,6 +20,7 @@ from history.log import appending
 from history.models import Conversation, DeltaBatch, Turn
 from llm.types import ToolCall
 
+S = TypeVar("S")
 T = TypeVar("T")
 WAIT = 20.0
 """Seconds after which a thread that should have gone on is taken for stuck."""
@@ -115,6 +117,39 @@ def at_once(*calls: Callable[[], T]) -> list[T | Exception]:
         thread.join(2 * WAIT)
         assert not thread.is_alive(), "a thread is stuck"
     return results
+
+
+def interrupted(
+    call: Callable[[], T], *, by: Callable[[], S], before: int
+) -> tuple[T | Exception, S | Exception | None]:
+    """Do `call`, and just before its statement number `before` have somebody else do `by`, who does not wait for locks
+    for long. What both returned or raised; None if there was no such statement."""
+    seen = 0
+    others: list[S | Exception] = []
+
+    def watch(execute: Callable[..., Any], *statement: Any) -> Any:
+        nonlocal seen
+        if seen == before:
+            others.extend(at_once(partial(_impatiently, by)))
+        seen += 1
+        return execute(*statement)
+
+    try:
+        with connection.execute_wrapper(watch):
+            result: T | Exception = call()
+    except Exception as error:
+        result = error
+    return result, others[0] if others else None
+
+
+def _impatiently(call: Callable[[], T]) -> T:
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA busy_timeout = 50")
+            return call()
+        with transaction.atomic():
+            cursor.execute("SET LOCAL lock_timeout = 50")
+            return call()
 
 
 @contextmanager
