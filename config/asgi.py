@@ -6,7 +6,6 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
-from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.conf import settings
 from django.core.asgi import get_asgi_application
@@ -48,7 +47,7 @@ def build() -> Application:
     from chat.routing import websocket_urlpatterns
     from streaming.engine import ensure_started
 
-    websocket = AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
+    websocket = URLRouter(websocket_urlpatterns)
     return with_engine(ProtocolTypeRouter({"http": http, "websocket": websocket}), start=ensure_started)
 
 

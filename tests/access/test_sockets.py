@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.db import SessionStore
-from django.test import override_settings
+from django.test import Client, override_settings
 
 from access.errors import Unauthenticated
 from access.keys import create_key
-from access.principals import Principal, Scope
+from access.principals import Scope
 from access.sockets import OriginRefused, principal_for_scope
 
 OWN = "http://testserver"
@@ -20,16 +20,23 @@ OWN = "http://testserver"
 def scope(
     user: User | AnonymousUser | None = None, /, *, scheme: str = "ws", query: str = "", **headers: str
 ) -> dict[str, Any]:
-    """What channels hands to a consumer, inside its AuthMiddlewareStack."""
+    """What channels hands to a consumer; with a session if `user` is somebody."""
     named = {"host": "testserver", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    if isinstance(user, User):
+        named["cookie"] = f"theme=dark; sessionid={session_of(user)}"
     return {
         "type": "websocket",
         "scheme": scheme,
         "query_string": query.encode(),
         "headers": [(name.encode(), value.encode()) for name, value in named.items()],
-        "user": user or AnonymousUser(),
-        "session": SessionStore("s" * 32),
     }
+
+
+def session_of(user: User) -> str:
+    """The key of a new session."""
+    browser = Client()
+    browser.force_login(user)
+    return browser.cookies["sessionid"].value
 
 
 @pytest.mark.parametrize("form", ["authorization", "x_api_key", "x_session_api_key"])
@@ -58,9 +65,13 @@ def test_a_key_in_the_url_opens_nothing(user: User) -> None:
 
 
 def test_a_session_opens_a_socket_from_the_sites_own_page(user: User) -> None:
-    principal = principal_for_scope(scope(user, origin=OWN))
+    opened = scope(user, origin=OWN)
 
-    assert principal == Principal(user_id=user.pk, session_key="s" * 32, scopes=frozenset({Scope.READ, Scope.CHAT}))
+    principal = principal_for_scope(opened)
+
+    assert principal.session_key is not None
+    assert principal.session_key in dict(opened["headers"])[b"cookie"].decode()
+    assert (principal.user_id, principal.scopes) == (user.pk, frozenset({Scope.READ, Scope.CHAT}))
 
 
 @pytest.mark.parametrize(
@@ -133,16 +144,26 @@ def test_behind_a_trusted_proxy_its_header_says_whether_it_is_tls(user: User) ->
 
 
 def test_nobody_and_an_inactive_user_get_nothing(user: User) -> None:
+    left = scope(user, origin=OWN)
     user.is_active = False
+    user.save()
 
-    for whoever in (AnonymousUser(), user):
+    for opened in (scope(AnonymousUser(), origin=OWN), left):
         with pytest.raises(Unauthenticated):
-            principal_for_scope(scope(whoever, origin=OWN))
+            principal_for_scope(opened)
 
 
-def test_outside_the_auth_middleware_a_socket_is_anonymous() -> None:
-    bare = scope(origin=OWN)
-    del bare["user"], bare["session"]
+@pytest.mark.parametrize("cookie", ["", "sessionid=", "sessionid=nonsense", "sessionid=" + "x" * 32, "\xff=\xfe"])
+def test_a_cookie_that_is_no_session_is_nobody(db: None, cookie: str) -> None:
+    with pytest.raises(Unauthenticated):
+        principal_for_scope({**scope(origin=OWN), "headers": [
+            (b"host", b"testserver"), (b"origin", OWN.encode()), (b"cookie", cookie.encode("latin-1")),
+        ]})  # fmt: skip
+
+
+def test_a_session_that_was_signed_out_is_nobody(user: User) -> None:
+    left = scope(user, origin=OWN)
+    SessionStore(dict(left["headers"])[b"cookie"].decode().rpartition("=")[2]).flush()
 
     with pytest.raises(Unauthenticated):
-        principal_for_scope(bare)
+        principal_for_scope(left)
