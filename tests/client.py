@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 from uuid import uuid4
 
 import aiohttp
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from streaming.frames import Accepted, Error, Pong, ServerFrame
 from tests.fold import Folded
@@ -97,6 +98,12 @@ class Socket:
                 await self.next()
         return self
 
+    async def until_closed(self) -> int | None:
+        """Read all that still comes; the close code."""
+        with suppress(ConnectionClosed):
+            await self.until(lambda socket: False)
+        return self.connection.close_code
+
     async def answer(self) -> Accepted | Error | Pong:
         """The answer to what was sent last."""
         had = len(self.answers)
@@ -107,6 +114,11 @@ class Socket:
 def ended(turns: int = 1) -> Callable[[Any], bool]:
     """So many turns are over, for `Socket.until`."""
     return lambda socket: sum(event["kind"] == "turn_ended" for event in socket.folded.events.values()) >= turns
+
+
+def says(text: str) -> Callable[[Any], bool]:
+    """The draft has come to this text, for `Socket.until`."""
+    return lambda socket: text in socket.folded.draft
 
 
 def caught_up(socket: Socket) -> bool:

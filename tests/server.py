@@ -9,10 +9,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import copy
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from tests.provider import ROOT
 
@@ -44,6 +45,12 @@ class Site:
         }
         self.manage("migrate", "--verbosity", "0")
 
+    def at(self, database_url: str) -> Site:
+        """The same site at another database, which has all tables already."""
+        other = copy(self)
+        other.env = {**self.env, "DATABASE_URL": database_url}
+        return other
+
     def manage(self, *command: str) -> str:
         """What `manage.py COMMAND` prints."""
         done = subprocess.run(
@@ -58,6 +65,10 @@ class Site:
     def start(self, kind: Kind, *, port: int = 0, chat: Mapping[str, Any] | None = None) -> ServerProcess:
         """A server process of this site; `chat` overrides keys of `CHAT`."""
         return ServerProcess(kind, env={**self.env, "CHAT_OVERRIDES": json.dumps(chat or {})}, port=port)
+
+
+NewSite: TypeAlias = Callable[[], tuple[Site, str]]
+"""Makes a site, and tells the API key of its user."""
 
 
 class ServerProcess:
