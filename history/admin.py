@@ -208,14 +208,16 @@ class EventAdmin(LogAdmin):
         first = Event.objects.filter(at__gte=start).order_by("at").values_list("at", flat=True).first()
         if first is None:
             return rows.none()
-        since = Event.objects.filter(at__range=(first, first + SLACK)).aggregate(pk=Min("pk"))["pk"]
+        since = Event.objects.filter(at__range=(first - SLACK, first + SLACK)).aggregate(pk=Min("pk"))["pk"]
         rows = super().between(rows, start, end).filter(pk__gte=since)
         if end is None:
             return rows
         last = Event.objects.filter(at__lt=end).order_by("-at").values_list("at", flat=True).first()
         if last is None:
             return rows.none()
-        return rows.filter(pk__lte=Event.objects.filter(at__range=(last - SLACK, last)).aggregate(pk=Max("pk"))["pk"])
+        return rows.filter(
+            pk__lte=Event.objects.filter(at__range=(last - SLACK, last + SLACK)).aggregate(pk=Max("pk"))["pk"]
+        )
 
     def with_id(self, value: UUID) -> Q:
         return Q(turn=value) | Q(conversation=value)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from access.keys import create_key
 from history import conversations
@@ -16,8 +15,6 @@ from history.log import appending
 from history.models import Conversation, Status, Turn
 
 CONVERSATIONS = "/api/v1/conversations/"
-
-Ask = Callable[..., Any]
 
 
 @pytest.fixture
@@ -36,6 +33,13 @@ def bob(other_user: User) -> Client:
 def conversation(user: User) -> Conversation:
     """An empty one of Ada's."""
     return conversations.create(user.pk)
+
+
+def queries(client: Client, address: str) -> int:
+    """How many queries it takes to answer."""
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get(address).status_code == 200
+    return len(captured)
 
 
 def add_turn(conversation: Conversation, text: str = "Hello") -> Turn:
