@@ -6,8 +6,7 @@ Lives on the engine's loop; nothing here is called from another thread.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 
 from history.committed import Entry
 from history.draft import Draft
@@ -64,10 +63,12 @@ class Tail:
         """Whether a viewer that has everything up to `seq` can be served from here."""
         return self.base is not None and self.base <= seq <= self.last
 
-    def after(self, seq: int) -> Iterator[Entry]:
+    def after(self, seq: int) -> Sequence[Entry]:
         """The events past `seq`, which this tail covers."""
+        if seq == self.last:
+            return ()
         assert self.base is not None
-        return islice(tuple(self.entries), seq - self.base, None)
+        return self.entries[seq - self.base :]
 
     def wake(self) -> None:
         """Tell everyone who waits that there is something new."""

@@ -19,7 +19,7 @@ LARGEST = 32_768
 class View:
     """A viewer's position. `ended` is the newest event it has that ended a draft."""
 
-    __slots__ = ("_calls", "_draft", "_part", "ended", "offset", "seq")
+    __slots__ = ("_calls", "_draft", "_part", "_turn", "ended", "offset", "seq")
 
     def __init__(self, cursor: Cursor) -> None:
         self.seq = cursor.seq
@@ -27,6 +27,7 @@ class View:
         self.ended = 0
         self._draft: Draft | None = None
         self._part = 0
+        self._turn = ""
         self._calls: set[int] = set()
 
     @property
@@ -56,6 +57,7 @@ class View:
         upto = len(parts)
         if draft is not self._draft:
             self._draft, self._part = draft, draft.part_at(self.offset)
+            self._turn = str(draft.turn_id)
             self._calls.clear()
         frames = []
         at = self._part
@@ -87,7 +89,7 @@ class View:
         self.offset = offset + len(text)
         return Delta(
             cursor=f"{self.seq}.{self.offset}",
-            turn=str(draft.turn_id),
+            turn=self._turn,
             attempt=draft.attempt,
             hop=draft.hop,
             offset=offset,
@@ -105,7 +107,7 @@ class View:
     def _arguments(self, draft: Draft, first: Part, text: str) -> Delta:
         return Delta(
             cursor=f"{self.seq}.{self.offset}",
-            turn=str(draft.turn_id),
+            turn=self._turn,
             attempt=draft.attempt,
             hop=draft.hop,
             offset=first.within,
