@@ -21,7 +21,7 @@ from access.profiles import profile_for
 from history import conversations, stopping
 from history.conf import chat_settings
 from history.errors import NotFound
-from history.events import UserMessage
+from history.events import Kind, UserMessage
 from history.log import appending
 from history.models import ACTIVE, Conversation, Event, Status, Turn
 from history.options import Options
@@ -183,13 +183,14 @@ def _replaced(conversation: Conversation, order: Order) -> Turn | None:
 
 
 def _newest(conversation: Conversation) -> UUID | None:
-    """The last turn of the newest branch, which the new turn follows."""
-    return conversation.turns.order_by("-created_at", "-pk").values_list("pk", flat=True).first()
+    """The last turn of the newest branch, which the new turn follows; the log knows the order, clocks may not."""
+    asked = Event.objects.filter(conversation=conversation, kind=Kind.USER_MESSAGE).order_by("-seq")
+    return asked.values_list("turn_id", flat=True).first()
 
 
 def _text_of(turn: Turn | None) -> str:
     assert turn is not None
-    data = Event.objects.filter(turn=turn, kind="user_message").values_list("data", flat=True).get()
+    data = Event.objects.filter(turn=turn, kind=Kind.USER_MESSAGE).values_list("data", flat=True).get()
     return msgspec.convert(data, UserMessage).text
 
 
