@@ -72,6 +72,9 @@ class Writer:
         self._jobs: deque[Job[Any]] = deque()
         self._hurry = False
         self._stopping = False
+        self._ended = False
+        self._away = False
+        self._due = 0.0
         self._thread = Thread(target=self._loop, name="verbatim-writer", daemon=True)
 
     def start(self) -> None:
@@ -96,10 +99,12 @@ class Writer:
                 self._changed.notify()
 
     def run(self, write: Callable[[], T]) -> Future[T]:
-        """Have `write` called in the writer's thread, after what was asked before."""
+        """Have `write` called in the writer's thread, after what was asked before, unless that must be tried again."""
         job = Job(write, deadline=time.monotonic() + self.patience)
         with self._changed:
             self._jobs.append(job)
+            if self._ended:
+                self._refuse_jobs()
             self._changed.notify()
         return job.result
 
@@ -112,39 +117,58 @@ class Writer:
         return not self._thread.is_alive()
 
     def _loop(self) -> None:
-        due = time.monotonic() + self.interval
+        self._due = time.monotonic() + self.interval
         try:
-            while True:
-                with self._changed:
-                    if self._drafts:
-                        self._changed.wait_for(self._has_work, timeout=max(0.0, due - time.monotonic()))
-                    else:
-                        self._changed.wait_for(lambda: self._has_work() or self._drafts)
-                    stopping, self._hurry, hurry = self._stopping, False, self._hurry
-                if hurry or stopping or time.monotonic() >= due:
-                    away = not self._tick()
-                    due = time.monotonic() + self.interval
-                    if stopping and not self._jobs and (away or not self._unstored()):
-                        return
-                self._run_jobs()
+            while not self._ended:
+                try:
+                    self._round()
+                except Exception:  # the top of the thread: every turn of the process needs it
+                    logger.exception("the writer stumbled and goes on")
+                    self._due = time.monotonic() + self.interval
+                    _reconnect()
+                    self._ended = self._stopping
         finally:
+            with self._changed:
+                self._ended = True
+                self._refuse_jobs()
             connection.close()
+
+    def _round(self) -> None:
+        """Wait for work; then a tick, if one is due, and jobs."""
+        with self._changed:
+            if self._drafts:
+                self._changed.wait_for(self._has_work, timeout=max(0.0, self._due - time.monotonic()))
+            else:
+                self._changed.wait_for(lambda: self._has_work() or self._drafts)
+            stopping, self._hurry, hurry = self._stopping, False, self._hurry and not self._away
+        if hurry or stopping or time.monotonic() >= self._due:
+            self._away = not self._tick()
+            self._due = time.monotonic() + self.interval
+        self._run_jobs(until=self._due)
+        if stopping and not self._jobs and (self._away or not self._unstored()):
+            self._ended = True
 
     def _has_work(self) -> bool:
         return bool(self._jobs) or self._hurry or self._stopping
 
-    def _run_jobs(self) -> None:
-        """Run the jobs that wait; one that must be tried again goes behind the next tick."""
+    def _run_jobs(self, *, until: float) -> None:
+        """Run the jobs that wait, as many as fit before the next tick; one that must be tried again goes last."""
         again: list[Job[Any]] = []
-        for _ in range(len(self._jobs)):
+        while self._jobs:
             job = self._jobs.popleft()
             if not job.run():
                 again.append(job)
                 _reconnect()
+            if time.monotonic() >= until:
+                break
         if again:
             with self._changed:
-                self._jobs.extendleft(reversed(again))
-            time.sleep(self.interval / 4)
+                self._jobs.extend(again)
+            time.sleep(max(0.0, min(self.interval / 4, until - time.monotonic())))
+
+    def _refuse_jobs(self) -> None:
+        while self._jobs:
+            self._jobs.popleft().result.set_exception(OperationalError("the writer has ended"))
 
     def _unstored(self) -> list[tuple[Draft, Stretch, int]]:
         found = []
