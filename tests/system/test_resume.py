@@ -104,7 +104,7 @@ class Cutting:
         assert (viewer.folded.events, viewer.folded.runs) == (self.answer.seen.events, self.answer.seen.runs)
 
     async def cut(self, viewers: list[Viewer]) -> None:
-        await asyncio.gather(*(viewer.cut() for viewer in viewers))
+        await asyncio.gather(*(viewer.cut(goodbye=bool(at % 2)) for at, viewer in enumerate(viewers)))
         self.viewers += viewers
 
     async def go_through(self, hop: int, step: int) -> None:

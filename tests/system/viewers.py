@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
-from streaming.frames import Delta, Event
+from streaming.frames import Delta, Event, ServerFrame
 from tests.client import Client, Socket, caught_up
 from tests.fold import Folded
 
@@ -30,10 +30,17 @@ class Viewer:
         self._socket = await self._opened.enter_async_context(client.socket(self.conversation, folded=self.folded))
         return self
 
-    async def cut(self) -> None:
-        """Lose the connection."""
+    async def cut(self, *, goodbye: bool = True) -> None:
+        """Lose the connection; without a goodbye, as when a machine is switched off."""
+        if self._socket is not None and not goodbye:
+            self._socket.connection.transport.abort()
         self._socket = None
         await self._opened.aclose()
+
+    async def send(self, text: str) -> None:
+        """Order a turn."""
+        assert self._socket is not None
+        await self._socket.send(text)
 
     async def until(self, done: Callable[[Folded], bool]) -> Viewer:
         """Read until caught up and as wanted."""
@@ -42,15 +49,17 @@ class Viewer:
                 await self.hear()
         return self
 
-    async def hear(self) -> None:
+    async def hear(self) -> ServerFrame:
         """Read one frame."""
         assert self._socket is not None
         had = self.folded.length
-        match await self._socket.next():
+        frame = await self._socket.next()
+        match frame:
             case Delta(channel="text", text=text):
                 self.appended += text
             case Event(kind="assistant_message", data=message):
                 self.appended += remainder(message, had)
+        return frame
 
 
 def stored_text(folded: Folded) -> str:
