@@ -9,5 +9,7 @@ class ChatConfig(AppConfig):
     verbose_name = "Chat"
 
     def ready(self) -> None:
-        """Register the checks."""
-        from chat import checks  # noqa: F401
+        """Register the checks, and mend the server."""
+        from chat import checks, daphne_mended  # noqa: F401
+
+        daphne_mended.mend()

@@ -97,7 +97,7 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # cha
             logger.debug("a viewer is gone")
         except Exception:  # the top of the viewer's task
             logger.exception("a viewer failed")
-            await self.close(code=Close.INTERNAL)
+            await self.close(code=int(Close.INTERNAL))
 
     async def _show(self, frame: ServerFrame | None) -> None:
         if frame is not None:
@@ -105,7 +105,7 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # cha
 
     async def _end(self, error: ChatError) -> None:
         await self._show(Error(code=error.code, message=error.message))
-        await self.close(code=BY_CODE[error.code])
+        await self.close(code=int(BY_CODE[error.code]))  # daphne takes nothing but an int
 
 
 def _admit(scope: dict[str, Any], conversation_id: UUID) -> Principal:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from uuid import UUID
+
+import pytest
+from websockets.asyncio.client import connect
+
+from chat.close import Close
 from streaming.frames import Accepted, Error
 from tests.client import Client, caught_up, ended
 from tests.provider import ProviderProcess
@@ -33,3 +40,25 @@ async def test_a_wrong_frame_gets_an_error_and_the_socket_stays_open(client: Cli
 
     assert isinstance(refused, Error)
     assert refused.code == "invalid_frame"
+
+
+@pytest.mark.parametrize(
+    ("conversation", "cursor", "bearer", "code", "closed_with"),
+    [
+        (None, "nonsense", None, "invalid_cursor", Close.BAD_REQUEST),
+        (None, "", "wrong", "unauthenticated", Close.UNAUTHENTICATED),
+        (UUID(int=0), "", None, "not_found", Close.NOT_FOUND),
+    ],
+)
+async def test_a_refused_socket_says_why_and_is_closed_with_a_code_of_its_own(
+    client: Client, conversation: UUID | None, cursor: str, bearer: str | None, code: str, closed_with: Close
+) -> None:
+    address = f"{client.url}/ws/conversations/{conversation or await client.new_conversation()}/?after={cursor}"
+    headers = {"Authorization": f"Bearer {bearer}"} if bearer else client.headers
+
+    async with connect(address.replace("http", "ws", 1), additional_headers=headers, proxy=None) as socket:
+        refused = json.loads(await socket.recv())
+        await socket.wait_closed()
+
+    assert (refused["type"], refused["code"]) == ("error", code)
+    assert socket.close_code == closed_with

@@ -1,0 +1,49 @@
+"""Two faults of daphne 4.2 that show when it closes sockets and when it ends, mended where it is in use."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+from chat.close import Close
+
+FOR_SERVERS = (Close.INTERNAL, Close.RESTART)
+
+
+def mend() -> None:
+    """Change daphne, if it is loaded; more than once does no harm."""
+    protocol, server = sys.modules.get("daphne.ws_protocol"), sys.modules.get("daphne.server")
+    if protocol is not None and server is not None and not hasattr(server.Server, "is_mended"):
+        server.Server.is_mended = True
+        _let_pass_the_close_codes_for_servers(protocol.WebSocketProtocol)
+        _let_end_with_idle_connections(server.Server)
+
+
+def _let_pass_the_close_codes_for_servers(protocol: Any) -> None:
+    """Its WebSocket library refuses to send what is not 1000 or from 3000 on, although IANA's registry has codes that
+    are for servers: then the socket just stays open."""
+    original = protocol.serverClose
+
+    def server_close(self: Any, code: int | None = None) -> None:
+        if code in FOR_SERVERS:
+            self.sendCloseFrame(code=int(code), isReply=False)
+        else:
+            original(self, code=code)
+
+    protocol.serverClose = server_close
+
+
+def _let_end_with_idle_connections(server: Any) -> None:
+    """At its end it looks for the application of every connection and fails at the first that is between two requests.
+    Then it cancels none of the others, and Python may crash over what they leave behind."""
+    original = server.kill_all_applications
+
+    def kill_all_applications(self: Any) -> Any:
+        nothing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        nothing.set_result(None)
+        for details in self.connections.values():
+            details.setdefault("application_instance", nothing)
+        return original(self)
+
+    server.kill_all_applications = kill_all_applications
