@@ -1,0 +1,265 @@
+"""SIGTERM and Ctrl-C in mid-text: nothing is lost, viewers are sent on, the process ends in time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from signal import SIGTERM
+from typing import Any, NamedTuple
+
+import aiohttp
+import pytest
+
+from streaming.frames import Error
+from tests.client import Client, Socket, caught_up, ended, says
+from tests.fold import Folded
+from tests.provider import ProviderProcess, Script
+from tests.server import Kind, NewSite, ServerProcess
+
+GOING_AWAY = 1012
+SHORT: Script = [{"words": 200, "rate": 100}]
+LONG: Script = [{"words": 5000, "rate": 100}]
+
+Signal = Callable[[ServerProcess], None]
+
+
+class Ending(NamedTuple):
+    """How a server ended: the close code of its viewer, its exit code, and the seconds from the (last) signal."""
+
+    close_code: int | None
+    exit_code: int
+    seconds: float
+
+
+async def watch(server: ServerProcess, viewer: Socket, *, since: float) -> Ending:
+    """See a server that was told to end to its end."""
+
+    async def gone() -> tuple[int, float]:
+        code = await asyncio.to_thread(server.wait)
+        return code, time.monotonic() - since
+
+    close_code, (exit_code, seconds) = await asyncio.gather(viewer.until_closed(), gone())
+    assert exit_code in (0, -SIGTERM), "uvicorn passes SIGTERM on once it is done"
+    assert not [line for line in server.lines if "Traceback" in line or "took too long" in line], server.lines
+    return Ending(close_code, exit_code, seconds)
+
+
+async def is_ready(url: str) -> bool:
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/ready/") as response:
+        return response.status == 200
+
+
+@asynccontextmanager
+async def idle_connection(server: ServerProcess) -> AsyncIterator[None]:
+    """A browser between two requests."""
+    async with aiohttp.ClientSession() as browser:
+        async with browser.get(f"{server.url}/live/") as response:
+            await response.read()
+        yield
+
+
+async def drains(server: ServerProcess) -> None:
+    """Until the server says that it takes nothing new. Every round is a request, so it does not spin."""
+    async with asyncio.timeout(5):
+        while await is_ready(server.url):
+            pass
+
+
+async def read(client: Client, conversation: str) -> Folded:
+    """What a fresh viewer gets."""
+    async with client.socket(conversation) as fresh:
+        await fresh.until(caught_up)
+    return fresh.folded
+
+
+def texts(folded: Folded) -> list[str]:
+    return [event["data"]["text"] for event in folded.events.values() if event["kind"] == "assistant_message"]
+
+
+def ends(folded: Folded) -> list[tuple[str, str | None]]:
+    """Status and error code of every end."""
+    found: list[dict[str, Any]] = [e["data"] for e in folded.events.values() if e["kind"] == "turn_ended"]
+    return [(end["status"], (end["error"] or {}).get("code")) for end in found]
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Say something in the test's report."""
+
+    def tell(text: str) -> None:
+        with capsys.disabled():
+            print(f"\n  {text}", end="")
+
+    return tell
+
+
+async def test_sigterm_lets_an_answer_finish_and_takes_nothing_new(
+    kind: Kind, new_site: NewSite, provider: ProviderProcess, tell: Callable[[str], None]
+) -> None:
+    """R8, R20: a hop that ends within the drain time is not asked twice."""
+    provider.script(SHORT)
+    site, key = new_site()
+    with site.start(kind) as server:
+        client = Client(server.url, key=key)
+        conversation, other = await client.new_conversation(), await client.new_conversation()
+        async with client.socket(conversation) as viewer, client.socket(other) as second:
+            await viewer.send("Speak.")
+            await viewer.until(says("w0020"))
+            assert await is_ready(server.url)
+
+            server.terminate()
+            since = time.monotonic()
+            await drains(server)
+            await second.send("Me too!")
+            refused = await second.answer()
+            ending = await watch(server, viewer, since=since)
+
+    assert isinstance(refused, Error)
+    assert refused.code == "draining"
+    assert ending.close_code == GOING_AWAY
+    assert ends(viewer.folded) == [("completed", None)]
+    assert texts(viewer.folded)[0].endswith(" w0200 ")
+    with site.start(kind) as server:
+        fresh = await read(Client(server.url, key=key), conversation)
+    assert fresh.events == viewer.folded.events
+    assert len(provider.log()) == 1
+    tell(f"{kind}: exit {ending.exit_code}, {ending.seconds:.2f} s after SIGTERM, 1.8 s of which the answer took")
+
+
+@pytest.mark.parametrize(
+    ("signal", "within"), [(ServerProcess.terminate, 3.0), (ServerProcess.interrupt, 2.0)], ids=["SIGTERM", "SIGINT"]
+)
+async def test_an_answer_that_must_be_broken_off_loses_nothing(
+    kind: Kind, signal: Signal, within: float, new_site: NewSite, provider: ProviderProcess,
+    tell: Callable[[str], None],
+) -> None:  # fmt: skip
+    """R8: every word that was shown is stored, the turn has its end, and the talk goes on after the restart. A2.7."""
+    provider.script([{"text": "All well."}], named={"long": LONG})
+    site, key = new_site()
+    with site.start(kind, chat={"DRAIN": 1.0}) as server:
+        client = Client(server.url, key=key)
+        conversation = await client.new_conversation()
+        async with client.socket(conversation) as viewer, idle_connection(server):
+            await viewer.send("[[long]]")
+            await viewer.until(says("w0050"))
+
+            signal(server)
+            ending = await watch(server, viewer, since=time.monotonic())
+
+    tell(f"{kind}: exit {ending.exit_code}, {ending.seconds:.2f} s after {signal.__name__}")
+    assert ending.close_code == GOING_AWAY
+    assert ending.seconds <= within
+    assert ends(viewer.folded) == [("failed", "interrupted")]
+    assert "w0050 " in texts(viewer.folded)[0]
+    assert viewer.folded.resets == 0
+    with site.start(kind, port=server.port) as server:
+        assert (await read(client, conversation)).events == viewer.folded.events
+        async with client.socket(conversation, folded=viewer.folded) as viewer:
+            await viewer.send("And now?")
+            await viewer.until(ended(2))
+        assert (await read(client, conversation)).events == viewer.folded.events
+    assert texts(viewer.folded)[-1] == "All well."
+    assert [entry["ended"] for entry in provider.log()] == ["closed by client", "completed"]
+
+
+@pytest.mark.parametrize("signal", [ServerProcess.terminate, ServerProcess.interrupt], ids=["SIGTERM", "SIGINT"])
+async def test_a_second_signal_ends_the_process_at_once(
+    kind: Kind, signal: Signal, new_site: NewSite, provider: ProviderProcess, tell: Callable[[str], None]
+) -> None:
+    """However much patience the drain still has."""
+    provider.script(LONG)
+    site, key = new_site()
+    with site.start(kind, chat={"DRAIN": 30.0}) as server:
+        client = Client(server.url, key=key)
+        async with client.socket(await client.new_conversation()) as viewer:
+            await viewer.send("Speak.")
+            await viewer.until(says("w0050"))
+            server.terminate()
+            await drains(server)
+            await viewer.until(says("w0100"))
+
+            signal(server)
+            ending = await watch(server, viewer, since=time.monotonic())
+
+    tell(f"{kind}: exit {ending.exit_code}, {ending.seconds:.2f} s after a second signal, {signal.__name__}")
+    assert ending.seconds <= 2.0
+
+
+async def test_the_turns_of_a_living_process_are_left_alone_whatever_happens_to_its_neighbours(
+    kind: Kind, new_site: NewSite, provider: ProviderProcess
+) -> None:
+    """R10: neighbours on one database are killed, terminated and interrupted, and one comes back; the survivor ends the
+    turn of the killed one within 15 s, its own goes on to its own end, and is asked for once."""
+    survives: Script = [{"words": 200, "rate": 10}]
+    provider.script([{"text": "All well."}], named={"long": LONG, "survives": survives})
+    site, key = new_site()
+    neighbour: Kind = "uvicorn" if kind == "daphne" else "daphne"
+
+    with site.start(kind) as survivor, ExitStack() as others:
+        client = Client(survivor.url, key=key)
+        mine = await client.new_conversation()
+        async with client.socket(mine) as viewer:
+            await viewer.send("[[survives]]")
+            watching = asyncio.create_task(viewer.until(ended(), seconds=40))
+            broken = [
+                await break_off(others.enter_context(site.start(neighbour, chat={"DRAIN": 0.5})), signal, key=key)
+                for signal in (ServerProcess.kill, ServerProcess.terminate, ServerProcess.interrupt)
+            ]
+            others.enter_context(site.start(neighbour))
+            for conversation, seen in broken:
+                async with client.socket(conversation, folded=seen) as moved:
+                    await moved.until(ended(), seconds=15)
+                    await moved.send("And now?")
+                    await moved.until(ended(2))
+                assert ends(moved.folded) == [("failed", "interrupted"), ("completed", None)]
+            assert not watching.done(), "the survivor outlives what is said about it"
+            await watching
+
+        assert ends(viewer.folded) == [("completed", None)]
+        assert texts(viewer.folded) == ["".join(f"w{number:04} " for number in range(1, 201))]
+        assert (await read(client, mine)).events == viewer.folded.events
+    asked = [entry["body"]["messages"][-1]["content"] for entry in provider.log()]
+    assert sorted(asked) == ["And now?"] * 3 + ["[[long]]"] * 3 + ["[[survives]]"]
+
+
+async def break_off(server: ServerProcess, signal: Signal, *, key: str) -> tuple[str, Folded]:
+    """A server is ended in mid-text; the conversation, and what its viewer had."""
+    client = Client(server.url, key=key)
+    conversation = await client.new_conversation()
+    async with client.socket(conversation) as viewer:
+        await viewer.send("[[long]]")
+        await viewer.until(says("w0050"))
+        await asyncio.to_thread(signal, server)
+        await asyncio.gather(viewer.until_closed(), asyncio.to_thread(server.wait))
+    return conversation, viewer.folded
+
+
+QUEUE_A_TURN = """
+from django.contrib.auth import get_user_model
+from access.principals import Principal
+from history.conversations import create
+from streaming.turns import Order, start_turn
+user = get_user_model().objects.get(username="ada")
+conversation = create(user.pk)
+start_turn(Principal(user_id=user.pk), conversation.pk, Order(text="Is anybody there?"))
+print(conversation.pk)
+"""
+
+
+async def test_a_turn_that_was_left_in_the_queue_is_launched_by_a_living_process(
+    kind: Kind, new_site: NewSite, provider: ProviderProcess
+) -> None:
+    """Where it was ordered no engine runs: a shell, or a process that died before it began."""
+    site, key = new_site()
+    with site.start(kind) as server:
+        client = Client(server.url, key=key)
+        assert await is_ready(server.url)  # daphne starts the engine with the first request
+
+        conversation = (await asyncio.to_thread(site.manage, "shell", "-v", "0", "-c", QUEUE_A_TURN)).split()[-1]
+        async with client.socket(conversation) as viewer:
+            await viewer.until(ended(), seconds=15)
+
+    assert ends(viewer.folded) == [("completed", None)]
+    assert len(provider.log()) == 1
