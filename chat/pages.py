@@ -80,7 +80,7 @@ def _page(request: HttpRequest, *, conversation: str | None) -> HttpResponse:
 
 
 def _config(request: HttpRequest, *, conversation: str | None) -> dict[str, Any]:
-    """What static/verbatim/config.js reads."""
+    """What chat/static/verbatim/config.js reads."""
     home = reverse("verbatim:home")
     is_staff = bool(getattr(request.user, "is_staff", False))
     return {

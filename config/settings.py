@@ -106,9 +106,8 @@ TEMPLATES = [
     },
 ]
 
-# Found in the apps and in static/ at start, so that nothing has to be collected.
+# Found in the apps at start, so that nothing has to be collected.
 STATIC_URL = "/static/"
-STATICFILES_DIRS = [BASE_DIR / "static"]
 SERVESTATIC_USE_FINDERS = True
 SERVESTATIC_ALLOW_ALL_ORIGINS = False
 

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from tests.provider import ProviderProcess
 from tests.server import ServerProcess, Site
 
-STATIC = Path(__file__).resolve().parents[2] / "static"
+STATIC = Path(__file__).resolve().parents[2] / "chat" / "static"
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = [
     "--no-sandbox",
@@ -35,7 +35,7 @@ BLANK = b'<!doctype html><html lang="en"><title>Blank</title><body></body></html
 
 
 class StaticFiles(SimpleHTTPRequestHandler):
-    """The files under static/ as they are, and an empty page at the root, without any policy of its own."""
+    """The files under chat/static/ as they are, and an empty page at the root, without any policy of its own."""
 
     extensions_map = SimpleHTTPRequestHandler.extensions_map | {".mjs": "text/javascript", ".js": "text/javascript"}
 

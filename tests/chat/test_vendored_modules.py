@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-VENDOR = Path(__file__).resolve().parents[2] / "static" / "verbatim" / "vendor"
+VENDOR = Path(__file__).resolve().parents[2] / "chat" / "static" / "verbatim" / "vendor"
 
 
 def pinned() -> dict[str, str]:

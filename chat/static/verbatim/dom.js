@@ -16,7 +16,7 @@ export function el(tag, attributes = {}, children = []) {
   return element;
 }
 
-/** @param {string} name  of a symbol in templates/verbatim/partials/icons.svg */
+/** @param {string} name  of a symbol in chat/templates/verbatim/partials/icons.svg */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("class", "icon");
