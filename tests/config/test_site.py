@@ -1,4 +1,4 @@
-"""The site around the chat: health, headers, static files, and the wrapper that starts the engine."""
+"""The site around the chat: health, headers and static files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from django.http import HttpResponse
 from django.test import AsyncClient, Client
 from django.urls import include, path
 
-from config import asgi
 from streaming import engine
 
 
@@ -91,54 +90,3 @@ async def test_static_files_need_no_collecting(async_client: AsyncClient) -> Non
     assert response["Content-Type"].startswith("text/css")
     assert "Access-Control-Allow-Origin" not in response
     assert "Content-Security-Policy" in response
-
-
-class Application:
-    """Remembers how often the engine was started, and what reached the application behind it."""
-
-    def __init__(self) -> None:
-        self.starts = 0
-        self.scopes: list[str] = []
-        self.asked = asgi.with_engine(self.answer, start=self.start)
-
-    def start(self) -> None:
-        self.starts += 1
-
-    async def answer(self, scope: dict[str, Any], receive: asgi.Receive, send: asgi.Send) -> None:
-        self.scopes.append(scope["type"])
-
-
-async def nothing() -> dict[str, Any]:
-    raise AssertionError("nothing is to be received")
-
-
-async def nowhere(message: dict[str, Any]) -> None:
-    raise AssertionError("nothing is to be sent")
-
-
-async def test_a_scope_of_any_kind_starts_the_engine() -> None:
-    application = Application()
-
-    for kind in ("http", "websocket"):
-        await application.asked({"type": kind}, nothing, nowhere)
-
-    assert application.starts == 2
-    assert application.scopes == ["http", "websocket"]
-
-
-async def test_lifespan_is_answered_and_starts_the_engine() -> None:
-    application = Application()
-    received = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
-    sent = []
-
-    async def receive() -> dict[str, Any]:
-        return next(received)
-
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message["type"])
-
-    await application.asked({"type": "lifespan"}, receive, send)
-
-    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    assert application.starts == 1
-    assert application.scopes == []

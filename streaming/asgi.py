@@ -1,0 +1,35 @@
+"""What goes around a site's ASGI application, so that turns run in its process."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+from streaming.engine import ensure_started
+
+Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
+Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
+Application: TypeAlias = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+
+
+def with_engine(app: Application, *, start: Callable[[], object] = ensure_started) -> Application:
+    """The application, with the engine started (`start` is asked every time) on the loop that brings the first scope
+    of any kind. Not in `lifespan`: daphne sends none."""
+
+    async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        start()
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return application
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """Answer uvicorn's start and end. Nothing is done here: the engine ends on the signal, under every server."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
