@@ -197,6 +197,7 @@ def test_all_drafts_of_a_tick_are_one_insert(user: User, start: Start) -> None:
 
 
 def test_a_draft_is_stored_with_its_channels(user: User, start: Start) -> None:
+    """A2.4: and says where it belongs."""
     writer, draft = start(interval=NEVER), Watched(running(user), hop=2)
     writer.open(draft)
 

@@ -135,7 +135,8 @@ async def test_an_answer_that_must_be_broken_off_loses_nothing(
     kind: Kind, signal: Signal, within: float, new_site: NewSite, provider: ProviderProcess,
     tell: Callable[[str], None],
 ) -> None:  # fmt: skip
-    """R8: every word that was shown is stored, the turn has its end, and the talk goes on after the restart. A2.7."""
+    """R8, A2.7, A2.26g: every word that was shown is stored, the turn has its end, and after the restart the talk goes
+    on in the same conversation."""
     provider.script([{"text": "All well."}], named={"long": LONG})
     site, key = new_site()
     with site.start(kind, chat={"DRAIN": 1.0}) as server:

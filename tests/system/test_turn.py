@@ -12,6 +12,7 @@ from chat.close import Close
 from streaming.frames import Accepted, Error
 from tests.client import Client, caught_up, ended
 from tests.provider import ProviderProcess
+from tests.server import ServerProcess
 
 
 async def test_an_answer_streams_and_what_was_seen_is_what_is_stored(client: Client, provider: ProviderProcess) -> None:
@@ -29,6 +30,21 @@ async def test_an_answer_streams_and_what_was_seen_is_what_is_stored(client: Cli
     async with client.socket(conversation) as fresh:
         await fresh.until(caught_up)
     assert (socket.folded.events, socket.folded.cursor) == (fresh.folded.events, fresh.folded.cursor)
+
+
+async def test_nothing_that_is_said_gets_into_a_servers_log(
+    client: Client, server: ServerProcess, provider: ProviderProcess
+) -> None:
+    """A2.25."""
+    call = {"index": 0, "id": "c", "name": "calculator", "arguments": '{"expression": "canary + 4"}'}
+    provider.script([[{"reasoning": "canary 1"}, {"text": "canary 2"}, {"tool": call}], [{"text": "canary 3"}]])
+
+    async with client.socket(await client.new_conversation()) as socket:
+        await socket.send("canary 0")
+        await socket.until(ended())
+
+    assert "canary 3" in str(socket.folded.events)
+    assert not [line for line in server.lines if "canary" in line]
 
 
 async def test_a_wrong_frame_gets_an_error_and_the_socket_stays_open(client: Client) -> None:

@@ -6,11 +6,13 @@ import asyncio
 import socket as sockets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from streaming.frames import Accepted, Error, Pong
 from tests.client import Client, caught_up, ended
 from tests.fold import Folded
 from tests.provider import ProviderProcess, Script
@@ -139,7 +141,9 @@ class Outcome:
     viewer: Folded
     fresh: Folded
     events: list[dict[str, Any]]
-    requests: int
+    repeated: Accepted | Error | Pong
+    """The answer to the same request id once more, after the end."""
+    requests: int = 0
 
     def data(self, kind: str, *, turn: int = 0) -> list[dict[str, Any]]:
         """The data of the events of one kind in the first or the second turn."""
@@ -166,25 +170,27 @@ def outcomes(kind: Kind, site: Site, provider_process: ProviderProcess) -> Mappi
     asked = [request["body"]["messages"] for request in provider_process.log()]
     users = [[said["content"] for said in messages if said["role"] == "user"][-1] for messages in asked]
     return {
-        name: Outcome(*told, requests=users.count(f"[[f{at}]]"))
-        for at, (name, told) in enumerate(zip(FAULTS, seen, strict=True))
+        name: replace(outcome, requests=users.count(f"[[f{at}]]"))
+        for at, (name, outcome) in enumerate(zip(FAULTS, seen, strict=True))
     }
 
 
-async def meet_all(client: Client) -> list[tuple[Folded, Folded, list[dict[str, Any]]]]:
+async def meet_all(client: Client) -> list[Outcome]:
     return await asyncio.gather(*(meet(client, f"[[f{at}]]", fault) for at, fault in enumerate(FAULTS.values())))
 
 
-async def meet(client: Client, text: str, fault: Fault) -> tuple[Folded, Folded, list[dict[str, Any]]]:
+async def meet(client: Client, text: str, fault: Fault) -> Outcome:
     conversation = await client.new_conversation()
     async with client.socket(conversation) as viewer:
-        await viewer.send(text, **({"model": fault.model} if fault.model else {}))
+        request_id = await viewer.send(text, model=fault.model)
         await viewer.until(ended())
+        await viewer.send(text, model=fault.model, request_id=request_id)
+        repeated = await viewer.answer()
         await viewer.send("And now?")
         await viewer.until(ended(2))
     async with client.socket(conversation) as fresh:
         await fresh.until(caught_up)
-    return viewer.folded, fresh.folded, await client.events(conversation)
+    return Outcome(viewer.folded, fresh.folded, await client.events(conversation), repeated)
 
 
 @contextmanager
@@ -240,6 +246,16 @@ def test_after_a_fault_a_strict_provider_takes_the_next_message(outcomes: Mappin
     assert (end["status"], message["text"]) == ("completed", "All well.")
 
 
+@every_fault
+def test_the_same_request_again_shows_the_end_and_asks_nobody(outcomes: Mapping[str, Outcome], name: str) -> None:
+    """A2.19, A2.21: also where nothing was said, the answer to a repeated request is an explicit end, not silence."""
+    repeated, first = outcomes[name].repeated, outcomes[name].events[0]
+
+    assert isinstance(repeated, Accepted)
+    assert (repeated.cached, repeated.cursor, repeated.turn) == (True, "0.0", first["turn"])
+    assert outcomes[name].requests == FAULTS[name].requests
+
+
 @pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.results])
 def test_every_call_of_a_tool_has_its_result(outcomes: Mapping[str, Outcome], name: str) -> None:
     """A2.9, A2.26 (e) and (f): whatever is wrong with a call or a tool is a result that the model reads."""
@@ -255,6 +271,15 @@ def test_every_call_of_a_tool_has_its_result(outcomes: Mapping[str, Outcome], na
     calls = [call["id"] for message in outcome.data("assistant_message") for call in message["tool_calls"]]
     assert calls == [result["tool_call_id"] for result in results]
     assert len(set(calls)) == len(calls)
+
+
+def test_calls_are_announced_and_stored_before_the_tools_run(outcomes: Mapping[str, Outcome]) -> None:
+    """A2.10, A2.12, R13: with name and arguments, while the tool has yet to answer."""
+    _, announced, result, *_ = outcomes["tool that hangs"].events
+
+    assert [(call["name"], call["arguments"]) for call in announced["data"]["tool_calls"]] == [("hangs", "{}")]
+    waited = datetime.fromisoformat(result["at"]) - datetime.fromisoformat(announced["at"])
+    assert waited >= timedelta(seconds=0.4)
 
 
 @pytest.mark.parametrize("name", ["usage after the finish reason", "usage beside the finish reason"])
