@@ -67,6 +67,21 @@ def test_parts_keep_everything_in_order_of_arrival(fragments: list[Fragment]) ->
     ]
 
 
+@given(st.lists(said | asked))
+def test_a_draft_knows_its_runs_and_the_text_of_each_channel(fragments: list[Fragment]) -> None:
+    draft = new_draft()
+    expected = Database()
+
+    for fragment in fragments:
+        grow(draft, fragment)
+        expect(expected, fragment)
+
+    assert channel_of_each_character(draft.runs()) == expected.channels
+    for channel in CHANNELS:
+        of_it = [each for each, of in zip(expected.text, expected.channels, strict=True) if of == channel]
+        assert draft.text_of(channel) == "".join(of_it)
+
+
 @given(st.lists(asked))
 def test_each_call_counts_its_own_arguments(fragments: list[tuple[int, str]]) -> None:
     draft = new_draft()

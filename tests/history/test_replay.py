@@ -150,3 +150,18 @@ def test_text_that_becomes_an_event_while_it_is_read_is_missing_from_neither(
         assert runs(draft) == [("text", "hello")]
         assert draft is not None
         assert draft.after_seq == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("moment", range(9))
+def test_a_draft_of_a_turn_that_ends_without_a_message_while_it_is_read_is_dropped(user: User, moment: int) -> None:
+    place = running(user)
+    store(place, [("text", "withdrawn")])
+    end = partial(compaction.end_turn, place, message=None, ended=TurnEnded(status="failed"))
+
+    result, _ = interrupted(partial(replay.read, place.conversation_id, after=0), by=end, before=moment)
+
+    assert isinstance(result, tuple)
+    page, draft = result
+    ends = [entry.seq for entry in page.entries if entry.kind == "turn_ended"]
+    assert draft is None or draft.after_seq < min(ends, default=2)

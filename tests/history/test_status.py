@@ -19,7 +19,18 @@ from history.errors import Fenced
 from history.events import TurnEnded, TurnError
 from history.models import ACTIVE, Event, Status, Turn
 from llm.types import Usage
-from tests.history.stage import at_once, claimed, elsewhere, kinds, new_conversation, new_turn, place_of, running, said
+from tests.history.stage import (
+    at_once,
+    claimed,
+    elsewhere,
+    interrupted,
+    kinds,
+    new_conversation,
+    new_turn,
+    place_of,
+    running,
+    said,
+)
 
 HANDS = 6
 
@@ -83,18 +94,18 @@ def test_a_turn_that_is_claimed_and_stopped_at_once_is_stopped_either_way(user: 
     assert kinds(turn.conversation_id) == (["user_message"] if claim else ["user_message", "turn_ended"])
 
 
-@pytest.mark.django_db
-def test_whoever_begins_a_turn_between_two_looks_of_a_stop_is_stopped_too(user: User) -> None:
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("moment", range(9))
+def test_a_turn_that_is_claimed_in_the_middle_of_a_stop_is_stopped_too(user: User, moment: int) -> None:
+    """Edges b, c and g, wherever in between the claim arrives."""
     turn = new_turn(new_conversation(user))
 
-    nobody_runs_it = status.request_stop(turn.pk)
-    claimed(turn)
-    somebody_has_begun = compaction.cancel_queued(turn.conversation_id, turn_id=turn.pk)
-    stopped = stopping.stop(turn.pk)
+    stopped, claim = interrupted(
+        partial(stopping.stop, turn.pk), by=partial(status.claim, turn.pk, engine=uuid4(), lease=60), before=moment
+    )
 
-    assert (nobody_runs_it, somebody_has_begun, stopped) == (False, False, True)
-    assert state(turn.pk) == Status.STOPPING
-    assert kinds(turn.conversation_id) == ["user_message"]
+    assert stopped is True
+    assert state(turn.pk) == (Status.STOPPING if claim is True else Status.CANCELLED)
 
 
 @pytest.mark.django_db
