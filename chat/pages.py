@@ -18,19 +18,21 @@ from django.views.decorators.http import require_safe
 
 from access import selectors
 from access.principals import principal_of_session
+from chat.policy import strict
 from history.conf import chat_settings
 from history.errors import NotFound
 
 NO_ID = UUID(int=0)
 """Stands in an address for the id that the page puts there."""
-SOCKET = "ws/conversations/{}/"
-"""Where the socket is, seen from the first page: urls and routing are included under the same prefix."""
+SOCKET = f"ws/conversations/{NO_ID}/"
+"""Where the socket is, below the prefix under which a site includes `chat.routing`."""
 GUEST = "verbatim_guest"
 """The session of a guest has this key. It is the only session such a user ever has: there is no password."""
 
 
 @require_safe
 @never_cache
+@strict
 def home(request: HttpRequest) -> HttpResponse:
     """An empty page, ready for a new conversation."""
     return _signed_in(request) or _page(request, conversation=None)
@@ -38,6 +40,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @never_cache
+@strict
 def conversation(request: HttpRequest, conversation_id: UUID) -> HttpResponse:
     """A conversation's page; 404 unless it is the visitor's."""
     refused = _signed_in(request)
@@ -52,7 +55,7 @@ def conversation(request: HttpRequest, conversation_id: UUID) -> HttpResponse:
     return _page(request, conversation=str(conversation_id))
 
 
-sign_in = LoginView.as_view(template_name="verbatim/login.html", next_page=reverse_lazy("verbatim:home"))
+sign_in = strict(LoginView.as_view(template_name="verbatim/login.html", next_page=reverse_lazy("verbatim:home")))
 sign_out = LogoutView.as_view(next_page=reverse_lazy("verbatim:home"))
 
 
@@ -89,7 +92,7 @@ def _config(request: HttpRequest, *, conversation: str | None) -> dict[str, Any]
             "conversation": reverse("verbatim:conversation_page", args=[NO_ID]),
             "login": reverse("verbatim:login"),
             "api": reverse("verbatim:api"),
-            "socket": home + SOCKET.format(NO_ID),
+            "socket": (chat_settings().socket_prefix or home) + SOCKET,
             "admin": _admin() if is_staff else None,
         },
         "user": {

@@ -62,6 +62,8 @@ class ChatSettings:
     """Upstream: one model call in all."""
     allowed_origins: tuple[str, ...] = ()
     """Origins beside the site's own from which a browser session may open a socket."""
+    socket_prefix: str = ""
+    """Path under which a site includes `chat.routing`, such as `/live/`; empty: where it includes `chat.urls`."""
     guests: bool = False
     """Sign every anonymous visitor in as a guest of their own; only ever with DEBUG."""
 

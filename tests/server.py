@@ -21,9 +21,9 @@ Kind = Literal["daphne", "uvicorn"]
 KINDS: tuple[Kind, ...] = ("daphne", "uvicorn")
 
 COMMANDS: Mapping[Kind, str] = {
-    "daphne": "daphne -v 1 -b 127.0.0.1 -p {port} config.asgi:application",
+    "daphne": "daphne -v 1 -b 127.0.0.1 -p {port} {application}",
     "uvicorn": "uvicorn --host 127.0.0.1 --port {port} --ws websockets-sansio --ws-per-message-deflate false"
-    " config.asgi:application",
+    " {application}",
 }
 LISTENING = re.compile(r"(?:Listening on TCP address 127\.0\.0\.1|Uvicorn running on http://127\.0\.0\.1):(\d+)")
 
@@ -74,12 +74,20 @@ NewSite: TypeAlias = Callable[[], tuple[Site, str]]
 class ServerProcess:
     """One server, listening. Its log is in `lines`. Ended with the `with` block, if not before."""
 
-    def __init__(self, kind: Kind, *, env: Mapping[str, str], port: int) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        *,
+        env: Mapping[str, str],
+        port: int = 0,
+        folder: Path = ROOT,
+        application: str = "config.asgi:application",
+    ) -> None:
         self.kind = kind
         self.lines: list[str] = []
-        command = COMMANDS[kind].format(port=port).split()
+        command = COMMANDS[kind].format(port=port, application=application).split()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", *command], cwd=ROOT, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+            [sys.executable, "-m", *command], cwd=folder, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
             text=True,
         )  # fmt: skip
         self._listening = threading.Event()

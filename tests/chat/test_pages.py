@@ -8,11 +8,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client, override_settings
 from django.urls import include, path, resolve
 
-from chat.checks import GUESTS_WITHOUT_DEBUG, check_guests
+from chat import checks
 from chat.pages import NO_ID
 from chat.routing import websocket_urlpatterns
 from history.models import Conversation
@@ -112,13 +113,13 @@ def test_only_the_pages_make_guests(client: Client, address: str) -> None:
 
 def test_guests_need_debug_to_get_in_and_the_check_says_so(client: Client) -> None:
     with override_settings(DEBUG=False, CHAT={"GUESTS": True}):
-        response, complaints = client.get("/"), check_guests()
+        response, complaints = client.get("/"), checks.check_guests()
     with guests:
-        quiet = check_guests()
+        quiet = checks.check_guests()
 
     assert response.status_code == 302
     assert not User.objects.exists()
-    assert complaints == [GUESTS_WITHOUT_DEBUG]
+    assert complaints == [checks.GUESTS_WITHOUT_DEBUG]
     assert quiet == []
 
 
@@ -170,3 +171,68 @@ def test_the_page_is_told_addresses_that_exist_under_any_prefix(client: Client, 
     assert [pattern.resolve(socket) is not None for pattern in websocket_urlpatterns] == [True]
     assert str(NO_ID) in urls["socket"]
     assert urls["admin"] is None
+
+
+@pytest.mark.parametrize("prefix", ["/", "/live/"])
+def test_sockets_may_be_elsewhere_than_pages(client: Client, user: User, prefix: str) -> None:
+    client.force_login(user)
+
+    with override_settings(ROOT_URLCONF=(path("assistant/", include("chat.urls")),), CHAT={"SOCKET_PREFIX": prefix}):
+        urls = config_of(client.get("/assistant/"))["urls"]
+        complaints = checks.check_socket_prefix()
+
+    assert urls["socket"] == f"{prefix}ws/conversations/{NO_ID}/"
+    assert complaints == []
+
+
+@pytest.mark.parametrize("prefix", ["live/", "/live", "//evil.example/", "wss://evil.example/"])
+def test_a_socket_prefix_that_is_no_path_is_refused(prefix: str) -> None:
+    with override_settings(CHAT={"SOCKET_PREFIX": prefix}):
+        assert checks.check_socket_prefix() == [checks.NO_PATH]
+
+
+def test_the_pages_say_themselves_what_they_may_do(client: Client, user: User) -> None:
+    """Not every site has a middleware for it."""
+    with override_settings(MIDDLEWARE=[name for name in settings.MIDDLEWARE if not name.startswith("csp.")]):
+        policy = client.get("/login/")["Content-Security-Policy"]
+        client.force_login(user)
+        same = client.get("/")["Content-Security-Policy"]
+
+    assert policy == same
+    assert "default-src 'none'; script-src 'self';" in policy
+
+
+def test_static_files_on_another_host_are_let_in_and_nothing_else(client: Client) -> None:
+    with override_settings(STATIC_URL="https://static.example.org/site/"):
+        policy = client.get("/login/")["Content-Security-Policy"]
+
+    assert "script-src 'self' https://static.example.org; style-src 'self' https://static.example.org" in policy
+    assert "connect-src 'self'; form-action 'self'" in policy
+
+
+def test_a_site_whose_server_knows_no_sockets_is_told() -> None:
+    without = [name for name in settings.INSTALLED_APPS if name != "daphne"]
+
+    with override_settings(INSTALLED_APPS=without):
+        without_daphne = checks.check_server()
+    with override_settings(ASGI_APPLICATION=None):
+        without_application = checks.check_server()
+
+    assert without_daphne == without_application == [checks.NO_SOCKETS]
+    assert checks.check_server() == []
+
+
+@pytest.mark.parametrize(
+    ("engine", "options", "deferred"),
+    [
+        ("sqlite3", {}, True),
+        ("sqlite3", {"transaction_mode": "DEFERRED"}, True),
+        ("sqlite3", {"transaction_mode": "immediate"}, False),
+        ("postgresql", {}, False),
+    ],
+)
+def test_sqlite_needs_transactions_that_lock_at_once(engine: str, options: dict[str, str], deferred: bool) -> None:
+    database = {"ENGINE": f"django.db.backends.{engine}", "OPTIONS": options}
+
+    assert checks.is_deferred(database) == deferred
+    assert checks.check_transactions() == []
