@@ -19,7 +19,7 @@ from tests.provider import ProviderProcess, Script
 from tests.server import Kind, Site
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
-PATIENCE = {"FIRST_TOKEN_TIMEOUT": 1, "STALL_TIMEOUT": 1, "TOTAL_TIMEOUT": 7, "CONNECT_TIMEOUT": 2}
+PATIENCE = {"FIRST_TOKEN_TIMEOUT": 1, "STALL_TIMEOUT": 1, "TOTAL_TIMEOUT": 6, "CONNECT_TIMEOUT": 2}
 TOOLS = [f"tests.system.faulty_tools.{name}" for name in ("echo", "raises", "hangs", "huge")]
 SORRY: Script = [{"text": "Sorry."}]
 
