@@ -258,7 +258,7 @@ def test_the_same_request_again_shows_the_end_and_asks_nobody(outcomes: Mapping[
 
 @pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.results])
 def test_every_call_of_a_tool_has_its_result(outcomes: Mapping[str, Outcome], name: str) -> None:
-    """A2.9, A2.26 (e) and (f): whatever is wrong with a call or a tool is a result that the model reads."""
+    """A2.9, A2.26e, A2.26f: whatever is wrong with a call or a tool is a result that the model reads."""
     fault, outcome = FAULTS[name], outcomes[name]
 
     results = outcome.data("tool_result")
