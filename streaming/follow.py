@@ -6,6 +6,7 @@ gap the viewer goes back to the database.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from datetime import UTC, datetime
 from uuid import UUID
@@ -79,14 +80,19 @@ class Patience:
         self._viewer = viewer
         self._at: Cursor | None = None
         self._until = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     def is_over(self, view: View) -> bool:
         """Asked while the viewer is ahead; at a new position the clock starts, and wakes the viewer when it ends."""
         if self._at != view.cursor:
             self._at = view.cursor
             self._until = self._loop.time() + chat_settings().missing_draft
-            self._loop.call_at(self._until, self._viewer.poke)
-        return self._loop.time() >= self._until
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._loop.time() >= self._until:
+            return True
+        self._timer = self._loop.call_at(self._until, self._viewer.poke)  # anew each time: uvloop's may be early
+        return False
 
 
 async def _catch_up(view: View, tail: Tail, conversation_id: UUID) -> AsyncGenerator[Followed, None]:

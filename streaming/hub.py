@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 class Viewer:
     """Someone who follows a conversation: waits for changes, is due a heartbeat, may be shown the door."""
 
-    __slots__ = ("_loop", "_waiting", "beat_at", "principal", "refusal")
+    __slots__ = ("_loop", "_poked", "_waiting", "beat_at", "principal", "refusal")
 
     def __init__(self, principal: Principal | None, *, loop: asyncio.AbstractEventLoop) -> None:
         self.principal = principal
@@ -35,14 +35,17 @@ class Viewer:
         self._loop = loop
         self.refusal: type[ChatError] | None = None
         self._waiting: asyncio.Future[None] | None = None
+        self._poked = False
 
     async def wait(self, change: asyncio.Future[None]) -> None:
-        """Until `change`, or until `poke()`d."""
+        """Until `change`, or until `poke()`d; a poke that came while the viewer was busy counts."""
         self._waiting = change
         try:
-            await change
+            if not self._poked:
+                await change
         finally:
             self._waiting = None
+            self._poked = False
 
     def is_due(self) -> bool:
         """Whether a heartbeat is due; if so, the time for the next one is set."""
@@ -53,6 +56,7 @@ class Viewer:
 
     def poke(self) -> None:
         """Look around once, whether or not anything changed."""
+        self._poked = True
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
