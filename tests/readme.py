@@ -11,5 +11,6 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def example(name: str) -> str:
     """The example for the file of that name, which its first line tells. Raises `KeyError`."""
-    blocks: list[tuple[str, str]] = re.findall(r"^```python\n# (\S+?),.*?\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    pattern = re.compile(r"^```python\n# (\S+?),.*?\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+    blocks: list[tuple[str, str]] = pattern.findall(README)
     return dict(blocks)[name]
