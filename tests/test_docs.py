@@ -61,6 +61,13 @@ def test_readme_has_every_setting_with_its_default_and_meaning() -> None:
     assert settings_table() in readme.README
 
 
+def test_every_variable_that_readme_names_is_one() -> None:
+    variables = re.findall(r"^#(\w+)=", (ROOT / ".env.example").read_text(), flags=re.MULTILINE)
+    named = re.findall(r"^([A-Z_]{4,})=|`([A-Z_]{4,})`", readme.README, flags=re.MULTILINE)
+
+    assert {*map("".join, named)} <= {*variables, *conf.KEYS, "CHAT", "PYTHONPATH"}
+
+
 @documents
 def test_every_link_leads_somewhere(document: Path) -> None:
     written = words_of(document)
