@@ -128,8 +128,8 @@ def main() -> None:
             print(f"{options.server}, {options.streams} streams of {RATE} tokens/s, pid {server.pid}", flush=True)
             measured = uvloop.run(load.run(options.streams, seconds=options.seconds, server=server))
     print(
-        f"{measured.cpu:.1f} µs CPU per token; {measured.frames / measured.tokens:.2f} frames and {measured.bytes} bytes"
-        f" per token; added latency p50 {measured.p50:.1f} ms, p99 {measured.p99:.1f} ms ({measured.tokens} tokens)"
+        f"{measured.cpu:.1f} µs CPU per token; {measured.frames / measured.tokens:.2f} frames and"
+        f" {measured.bytes} bytes per token; added latency p50 {measured.p50:.1f} ms, p99 {measured.p99:.1f} ms ({measured.tokens} tokens)"
     )
 
 
