@@ -34,7 +34,8 @@ class Stretch(NamedTuple):
 
 
 class Draft:
-    """Text, reasoning and tool arguments of one hop. `after_seq` is the newest event before it."""
+    """Text, reasoning and tool arguments of one hop. `after_seq` is an event before it, after the one that ended the
+    draft before."""
 
     __slots__ = ("_arguments", "after_seq", "attempt", "conversation_id", "hop", "length", "parts", "stored",
                  "stored_parts", "turn_id")  # fmt: skip
@@ -50,6 +51,10 @@ class Draft:
         self.stored = 0
         self.stored_parts = 0
         self._arguments: dict[int, int] = {}
+
+    def continues(self, other: Draft) -> bool:
+        """Whether it is of the same attempt at the same hop."""
+        return (self.turn_id, self.attempt, self.hop) == (other.turn_id, other.attempt, other.hop)
 
     def append(self, channel: Channel, text: str) -> None:
         """Add a fragment of text or reasoning."""

@@ -18,9 +18,10 @@ from history.errors import NotFound
 from streaming.cursor import Cursor
 from streaming.database import in_thread
 from streaming.frames import CaughtUp, Delta, Event, Heartbeat, Reset
-from streaming.hub import Hub, Viewer
+from streaming.hub import Hub
 from streaming.tail import Tail
 from streaming.view import View, wire_time
+from streaming.viewer import Viewer
 
 PAGE = 500
 START = Cursor()
@@ -37,20 +38,20 @@ async def follow(
     the process ends. Whoever folds the frames has what a fresh read has.
     """
     view = View(after)
-    with hub.tail(conversation_id) as tail, hub.viewer(principal) as viewer:
+    with hub.tail(conversation_id) as tail, hub.viewer(principal, tail=tail) as viewer:
         patience = Patience(hub, viewer)
         async for frame in _catch_up(view, tail, conversation_id):
             yield frame
         caught_up = False
         while True:
-            change = tail.changed(hub.loop)
+            viewer.looks()
+            _go_on(viewer, tail)
             if not tail.covers(view.seq):
                 async for frame in _catch_up(view, tail, conversation_id):
                     yield frame
             for frame in _live(view, tail):
                 yield frame
-            if view.seq != tail.last or tail.gone:
-                _go_on(viewer, tail)
+            if view.seq != tail.last:
                 continue
             if view.offset and not view.follows(tail.draft) and patience.is_over(view):
                 yield view.withdraw()
@@ -60,8 +61,7 @@ async def follow(
                 yield CaughtUp(cursor=str(view.cursor))
             if viewer.is_due():
                 yield Heartbeat(cursor=str(view.cursor), at=wire_time(datetime.now(UTC)))
-            await viewer.wait(change)
-            _go_on(viewer, tail)
+            await viewer.wait()
 
 
 def _go_on(viewer: Viewer, tail: Tail) -> None:
@@ -91,7 +91,7 @@ class Patience:
             self._timer.cancel()
         if self._loop.time() >= self._until:
             return True
-        self._timer = self._loop.call_at(self._until, self._viewer.poke)  # anew each time: uvloop's may be early
+        self._timer = self._loop.call_at(self._until, self._viewer.wake)  # anew each time: uvloop's may be early
         return False
 
 
@@ -109,8 +109,8 @@ async def _catch_up(view: View, tail: Tail, conversation_id: UUID) -> AsyncGener
         if view.seq >= page.last_seq or not page.entries:
             break
     tail.learn(view.seq)
-    if draft is not None and tail.draft is None and tail.last <= draft.after_seq:
-        tail.draft = draft
+    if draft is not None:
+        tail.offer(draft)
 
 
 def _live(view: View, tail: Tail) -> Iterator[Followed]:

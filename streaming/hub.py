@@ -20,45 +20,9 @@ from history.replay import stored_drafts
 from streaming.database import in_thread
 from streaming.errors import Draining
 from streaming.tail import Tail
+from streaming.viewer import Viewer
 
 logger = logging.getLogger(__name__)
-
-
-class Viewer:
-    """Someone who follows a conversation: waits for changes, is due a heartbeat, may be shown the door."""
-
-    __slots__ = ("_loop", "_poked", "_waiting", "beat_at", "principal", "refusal")
-
-    def __init__(self, principal: Principal | None, *, loop: asyncio.AbstractEventLoop) -> None:
-        self.principal = principal
-        self.beat_at = loop.time() + chat_settings().heartbeat
-        self._loop = loop
-        self.refusal: type[ChatError] | None = None
-        self._waiting: asyncio.Future[None] | None = None
-        self._poked = False
-
-    async def wait(self, change: asyncio.Future[None]) -> None:
-        """Until `change`, or until `poke()`d; a poke that came while the viewer was busy counts."""
-        self._waiting = change
-        try:
-            if not self._poked:
-                await change
-        finally:
-            self._waiting = None
-            self._poked = False
-
-    def is_due(self) -> bool:
-        """Whether a heartbeat is due; if so, the time for the next one is set."""
-        if self._loop.time() < self.beat_at:
-            return False
-        self.beat_at = self._loop.time() + chat_settings().heartbeat
-        return True
-
-    def poke(self) -> None:
-        """Look around once, whether or not anything changed."""
-        self._poked = True
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
 
 
 class Hub:
@@ -100,16 +64,18 @@ class Hub:
                 del self._tails[conversation_id]
 
     @contextmanager
-    def viewer(self, principal: Principal | None) -> Iterator[Viewer]:
-        """Be counted as a viewer. Raises `Draining` once the process is about to end."""
+    def viewer(self, principal: Principal | None, *, tail: Tail) -> Iterator[Viewer]:
+        """Be a viewer of a tail. Raises `Draining` once the process is about to end."""
         if self._closing:
             raise Draining
         viewer = Viewer(principal, loop=self.loop)
         self.viewers.add(viewer)
+        tail.viewers.add(viewer)
         try:
             yield viewer
         finally:
             self.viewers.discard(viewer)
+            tail.viewers.discard(viewer)
 
     def close(self) -> None:
         """The process is about to end: every viewer is told to come back elsewhere."""
@@ -123,7 +89,7 @@ class Hub:
             now = self.loop.time()
             for viewer in self.viewers:
                 if viewer.beat_at <= now:
-                    viewer.poke()
+                    viewer.wake()
 
     async def keep_positions(self) -> None:
         """Compare what is followed with the database, so that no lost message leaves anyone waiting for ever."""
@@ -134,7 +100,7 @@ class Hub:
                 with _logged("positions"):
                     self._compare(*await in_thread(_stored, followed), asked=followed)
 
-    def _compare(self, last: Mapping[UUID, int], drafts: Mapping[UUID, Draft], *, asked: list[UUID]) -> None:
+    def _compare(self, drafts: Mapping[UUID, Draft], last: Mapping[UUID, int], *, asked: list[UUID]) -> None:
         for conversation_id in asked:
             tail = self._tails.get(conversation_id)
             if tail is None:
@@ -144,10 +110,8 @@ class Hub:
                 tail.wake()
                 continue
             tail.learn(last[conversation_id])
-            draft = drafts.get(conversation_id)
-            if draft is not None and not tail.live and (tail.draft is None or draft.length > tail.draft.length):
-                tail.draft = draft
-                tail.wake()
+            if conversation_id in drafts:
+                tail.offer(drafts[conversation_id])
 
     async def keep_rights(self) -> None:
         """Check once in a while, for all viewers together, whether they may still look."""
@@ -161,12 +125,13 @@ class Hub:
 
     def _refuse(self, viewers: set[Viewer], refusal: type[ChatError]) -> None:
         for viewer in viewers:
-            viewer.refusal = refusal
-            viewer.poke()
+            viewer.refuse(refusal)
 
 
-def _stored(conversation_ids: list[UUID]) -> tuple[Mapping[UUID, int], Mapping[UUID, Draft]]:
-    return positions(conversation_ids), stored_drafts(conversation_ids)
+def _stored(conversation_ids: list[UUID]) -> tuple[Mapping[UUID, Draft], Mapping[UUID, int]]:
+    """Drafts first, positions second: a draft whose hop ends in between is then known to be behind."""
+    drafts = stored_drafts(conversation_ids)
+    return drafts, positions(conversation_ids)
 
 
 @contextmanager

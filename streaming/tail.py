@@ -5,12 +5,12 @@ Lives on the engine's loop; nothing here is called from another thread.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from history.committed import Entry
 from history.draft import Draft
 from history.events import DRAFT_ENDING
+from streaming.viewer import Viewer
 
 KEPT = 200
 """Events kept for viewers; who is further behind reads the database."""
@@ -19,7 +19,7 @@ KEPT = 200
 class Tail:
     """`entries` are the events past `base`, without holes, up to `last`. `base` is None until anything is known."""
 
-    __slots__ = ("_waiting", "base", "draft", "entries", "gone", "last", "live", "users")
+    __slots__ = ("base", "draft", "entries", "gone", "last", "live", "users", "viewers")
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -30,7 +30,7 @@ class Tail:
         """Whether `draft` is written by a task of this process; otherwise it is what the database had."""
         self.gone = False
         self.users = 0
-        self._waiting: list[asyncio.Future[None]] = []
+        self.viewers: set[Viewer] = set()
 
     def publish(self, entries: Sequence[Entry]) -> None:
         """Events have been committed. Those that do not join on what is here make viewers read the database."""
@@ -70,16 +70,16 @@ class Tail:
         assert self.base is not None
         return self.entries[seq - self.base :]
 
-    def wake(self) -> None:
-        """Tell everyone who waits that there is something new."""
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
-            for future in waiting:
-                if not future.done():
-                    future.set_result(None)
+    def offer(self, stored: Draft) -> None:
+        """What the database has of a draft, for a conversation whose turn does not run here. Taken unless it is
+        older than what is here: its hop has ended meanwhile, or there is more of it already."""
+        if self.live or self.last > stored.after_seq:
+            return
+        if self.draft is None or not stored.continues(self.draft) or stored.length > self.draft.length:
+            self.draft = stored
+            self.wake()
 
-    def changed(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
-        """A future that the next change resolves; cancelling it is fine."""
-        future = loop.create_future()
-        self._waiting.append(future)
-        return future
+    def wake(self) -> None:
+        """Tell every viewer that there is something new."""
+        for viewer in self.viewers:
+            viewer.wake()

@@ -9,8 +9,8 @@ from typing import Any
 
 from streaming.cursor import Cursor
 from streaming.follow import Patience
-from streaming.hub import Viewer
 from streaming.view import View
+from streaming.viewer import Viewer
 
 
 class Timer:
@@ -60,17 +60,18 @@ def test_a_timer_that_is_early_does_not_leave_a_viewer_with_what_is_not_stored()
     assert patience.is_over(view)
 
 
-async def test_a_poke_that_comes_while_a_viewer_is_busy_is_not_lost() -> None:
-    loop = asyncio.get_running_loop()
-    viewer = Viewer(None, loop=loop)
+async def test_a_wake_up_that_comes_while_a_viewer_is_busy_is_not_lost() -> None:
+    viewer = Viewer(None, loop=asyncio.get_running_loop())
 
-    viewer.poke()
+    viewer.looks()
+    viewer.wake()
     async with asyncio.timeout(5):
-        await viewer.wait(loop.create_future())
+        await viewer.wait()
 
-    waiting = asyncio.create_task(viewer.wait(loop.create_future()))
+    viewer.looks()
+    waiting = asyncio.create_task(viewer.wait())
     await asyncio.sleep(0)
-    assert not waiting.done(), "a poke counts once"
-    viewer.poke()
+    assert not waiting.done(), "a wake-up counts once"
+    viewer.wake()
     async with asyncio.timeout(5):
         await waiting
