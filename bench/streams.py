@@ -129,7 +129,8 @@ def main() -> None:
             measured = uvloop.run(load.run(options.streams, seconds=options.seconds, server=server))
     print(
         f"{measured.cpu:.1f} µs CPU per token; {measured.frames / measured.tokens:.2f} frames and"
-        f" {measured.bytes} bytes per token; added latency p50 {measured.p50:.1f} ms, p99 {measured.p99:.1f} ms ({measured.tokens} tokens)"
+        f" {measured.bytes} bytes per token;"
+        f" added latency p50 {measured.p50:.1f} ms, p99 {measured.p99:.1f} ms ({measured.tokens} tokens)"
     )
 
 
