@@ -22,11 +22,13 @@ Handler = signal.Handlers | int | None
 def end_with_signals(engine: Engine) -> None:
     """SIGTERM drains; SIGINT stores what is there and exits; a second signal goes straight to the server's handler.
 
-    Off the main thread nothing can be hooked: then the bound on what `kill -9` loses holds.
+    Off the main thread nothing can be hooked: then the bound on what `kill -9` loses holds. What the process was told
+    to ignore (a shell does so with Ctrl-C for what it runs in the background) stays ignored.
     """
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
-            _wrap(number, engine)
+            if signal.getsignal(number) != signal.SIG_IGN:
+                _wrap(number, engine)
 
 
 def _wrap(number: signal.Signals, engine: Engine) -> None:
