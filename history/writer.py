@@ -12,19 +12,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from threading import Condition, Thread
 from typing import Any, Generic, TypeVar
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, OperationalError
 
 from history import batches
+from history.connections import AWAY, own_connection, reconnect
 from history.draft import Draft, Stretch
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-AWAY = (OperationalError, InterfaceError)
 
 
 class Job(Generic[T]):
@@ -118,20 +117,17 @@ class Writer:
 
     def _loop(self) -> None:
         self._due = time.monotonic() + self.interval
-        try:
+        with own_connection():
             while not self._ended:
                 try:
                     self._round()
                 except Exception:  # the top of the thread: every turn of the process needs it
                     logger.exception("the writer stumbled and goes on")
                     self._due = time.monotonic() + self.interval
-                    _reconnect()
+                    reconnect()
                     self._ended = self._stopping
-        finally:
-            with self._changed:
-                self._ended = True
-                self._refuse_jobs()
-            connection.close()
+        with self._changed:
+            self._refuse_jobs()
 
     def _round(self) -> None:
         """Wait for work; then a tick, if one is due, and jobs."""
@@ -158,7 +154,7 @@ class Writer:
             job = self._jobs.popleft()
             if not job.run():
                 again.append(job)
-                _reconnect()
+                reconnect()
             if time.monotonic() >= until:
                 break
         if again:
@@ -187,7 +183,7 @@ class Writer:
             _insert(fresh)
         except AWAY:
             logger.warning("the database is away, %d drafts wait", len(fresh))
-            _reconnect()
+            reconnect()
             return False
         except (DatabaseError, ValueError):
             self._insert_one_by_one(fresh)
@@ -199,7 +195,7 @@ class Writer:
             try:
                 _insert([row])
             except AWAY:
-                _reconnect()
+                reconnect()
                 return
             except (DatabaseError, ValueError):
                 logger.exception("the draft of turn %s cannot be stored", row[0].turn_id)
@@ -211,8 +207,3 @@ def _insert(fresh: Sequence[tuple[Draft, Stretch, int]]) -> None:
     batches.insert([(draft, stretch) for draft, stretch, _ in fresh])
     for draft, stretch, parts in fresh:
         draft.mark_stored(parts=parts, length=stretch.start + len(stretch.text))
-
-
-def _reconnect() -> None:
-    with suppress(*AWAY):
-        connection.close()

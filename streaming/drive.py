@@ -15,9 +15,10 @@ from django.db import DatabaseError
 
 from history import compaction
 from history.compaction import Place
+from history.connections import AWAY
 from history.draft import Draft
 from history.events import AssistantMessage, ToolResult, TurnError
-from history.writer import AWAY, Writer
+from history.writer import Writer
 from llm.types import ReasoningDelta, TextDelta, ToolCallDelta, Usage
 from streaming.play import Ended, Item
 from streaming.tail import Tail
@@ -27,7 +28,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Cost = Callable[[Usage], Decimal | None]
 
-UNSTORABLE = TurnError(code="unstorable", message="The answer could not be stored. Please retry.")
 
 
 class Drive:
@@ -75,15 +75,7 @@ class Drive:
     async def _end(self, item: Ended) -> None:
         cost = self._cost(item.ended.usage) if item.ended.usage is not None else None
         ended = item.ended if cost is None else msgspec.structs.replace(item.ended, cost=f"{cost:f}")
-        end = partial(compaction.end_turn, self._place, ended=ended)
-        try:
-            await self._write(self._compacting(partial(end, message=item.message)))
-        except (DatabaseError, ValueError) as error:
-            if isinstance(error, AWAY):
-                raise
-            logger.exception("the end of turn %s cannot be stored", self._place.turn_id)
-            failed = msgspec.structs.replace(ended, status="failed", error=UNSTORABLE)
-            await self._write(partial(compaction.end_turn, self._place, ended=failed, message=None))
+        await self._write(self._compacting(partial(compaction.end_turn, self._place, ended=ended, message=item.message)))
 
     def _open(self, *, hop: int) -> Draft:
         place = self._place
