@@ -8,12 +8,13 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from itertools import cycle, islice
 from statistics import median
 from typing import Any
 
 import pytest
 
-from tests.client import Client, Socket, ended
+from tests.client import Client, Socket, ended, says
 from tests.fold import Folded
 from tests.provider import ProviderProcess, Script
 from tests.server import Kind, ServerProcess, Site
@@ -22,9 +23,11 @@ from tests.system.viewers import fresh_read
 
 STOPS = 20
 TOOLS = ["tools.builtin.calculator", "tests.system.slow_tools.waits", "tests.system.slow_tools.works"]
+HALF_A_CALL = {"tool": {"index": 0, "id": "a", "name": "calculator", "arguments": '{"expre'}}
 MID_TEXT: list[Script] = [
     [{"text": "Once upon"}, {"gate": "never"}],
     [{"reasoning": "A tale?"}, {"text": "Once upon"}, {"words": 10_000, "rate": 50}],
+    [{"text": "Once upon"}, HALF_A_CALL, {"gate": "never"}],
 ]
 
 
@@ -63,11 +66,14 @@ def data_of(folded: Folded, kind: str) -> list[dict[str, Any]]:
 async def test_stop_in_mid_text_closes_the_providers_connection_within_a_second(
     client: Client, kind: Kind, provider: ProviderProcess, measured: Callable[[str], None]
 ) -> None:
-    provider.script(named={"next": [{"text": "And so on."}]}, queue=[MID_TEXT[at % 2] for at in range(STOPS)])
+    scripts = list(islice(cycle(MID_TEXT), STOPS))
+    provider.script(named={"next": [{"text": "And so on."}]}, queue=scripts)
     seconds: list[float] = []
-    for number in range(STOPS):
+    for number, script in enumerate(scripts):
         async with asked(client) as (socket, turn):
-            await socket.until(lambda s: s.folded.draft.startswith("Once upon"))
+            await socket.until(says("Once upon"))
+            if HALF_A_CALL in script:
+                await socket.until(lambda s: bool(s.folded.arguments))
 
             sent = time.time()
             await socket.stop(turn)
@@ -79,6 +85,7 @@ async def test_stop_in_mid_text_closes_the_providers_connection_within_a_second(
             assert request["ended"] == "closed by client"
             (message,), (end,) = data_of(socket.folded, "assistant_message"), data_of(socket.folded, "turn_ended")
             assert message["text"].startswith(seen)
+            assert not message["tool_calls"]
             assert (end["status"], end["error"]) == ("cancelled", None)
         told = (await provider.requests_async(2 * number + 2))[-1]["body"]["messages"]
         assert [said["content"] for said in told if said["role"] == "assistant"] == [message["text"]]

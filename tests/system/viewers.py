@@ -50,10 +50,11 @@ class Viewer:
         return self
 
     async def hear(self) -> ServerFrame:
-        """Read one frame."""
+        """Read one frame. Raises `TimeoutError`: there are heartbeats, if nothing else."""
         assert self._socket is not None
         had = self.folded.length
-        frame = await self._socket.next()
+        async with asyncio.timeout(30):
+            frame = await self._socket.next()
         match frame:
             case Delta(channel="text", text=text):
                 self.appended += text
