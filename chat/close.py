@@ -20,6 +20,7 @@ class Close(IntEnum):
     RESTART = 1012, "The server restarts. Reconnect at once, from the last cursor."
     BAD_REQUEST = 4400, "The cursor is not one. Connect without it."
     UNAUTHENTICATED = 4401, "Not signed in, or not any more. Sign in, then connect from the last cursor."
+    FORBIDDEN = 4403, "This API key may not read. Do not come back with it."
     NOT_FOUND = 4404, "There is no such conversation, or it was deleted. Do not come back."
 
 
@@ -27,7 +28,8 @@ BY_CODE = {
     "invalid_cursor": Close.BAD_REQUEST,
     "unauthenticated": Close.UNAUTHENTICATED,
     "access_ended": Close.UNAUTHENTICATED,
+    "forbidden": Close.FORBIDDEN,
     "not_found": Close.NOT_FOUND,
     "draining": Close.RESTART,
 }
-"""The close code for an error that ends the socket. `draining` and `not_found` in answer to a frame do not end it."""
+"""The close code for an error that ends the socket. In answer to a frame, only `access_ended` does."""

@@ -14,14 +14,14 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 
 from access import selectors
 from access.errors import AccessEnded
-from access.principals import Principal
+from access.principals import Principal, Scope
 from access.sockets import OriginRefused, principal_for_scope
 from chat.close import BY_CODE, Close
 from history.conf import chat_settings
 from history.errors import ChatError
 from streaming import engine, turns
 from streaming.cursor import Cursor, parse
-from streaming.database import in_thread
+from streaming.database import in_order_thread, in_thread
 from streaming.errors import InvalidRequest, TurnActive
 from streaming.follow import follow
 from streaming.frames import Accepted, AnyClientFrame, Error, Ping, Pong, Send, ServerFrame, Stop, decode, encode
@@ -75,9 +75,9 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # cha
     async def _obey(self, frame: AnyClientFrame) -> ServerFrame | None:
         match frame:
             case Send():
-                return await in_thread(_send, self._principal, self._conversation_id, frame)
+                return await in_order_thread(_send, self._principal, self._conversation_id, frame)
             case Stop():
-                await in_thread(_stop, self._principal, _turn_id(frame.turn))
+                await in_order_thread(_stop, self._principal, _turn_id(frame.turn))
                 return None
             case Ping():
                 return Pong()
@@ -110,6 +110,7 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # cha
 
 def _admit(scope: dict[str, Any], conversation_id: UUID) -> Principal:
     principal = principal_for_scope(scope)
+    principal.require(Scope.READ)
     selectors.conversation(principal, conversation_id)
     return principal
 

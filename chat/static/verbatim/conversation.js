@@ -6,7 +6,7 @@ import { dropUnfinished, emptyLog, fold } from "./log.js";
 import { CLOSE, Line } from "./socket.js";
 import { buildTree } from "./turns.js";
 
-const FINAL_BY_STATUS = { 401: CLOSE.signedOut, 403: CLOSE.signedOut, 404: CLOSE.notFound };
+const FINAL_BY_STATUS = { 401: CLOSE.signedOut, 403: CLOSE.forbidden, 404: CLOSE.notFound };
 
 /**
  * @typedef {{requestId: string, text: string|null, model: string|null, replaces: string|null, left: boolean, stored: boolean}} Pending

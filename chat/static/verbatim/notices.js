@@ -8,7 +8,7 @@ const GRACE = 1200; // milliseconds a break may last before it is worth a word
 
 const CLOSED = {
   [CLOSE.signedOut]: "You are signed out.",
-  [CLOSE.originRefused]: "This site may not be used from here. Ask whoever runs it to allow this address.",
+  [CLOSE.forbidden]: "You may not read this conversation.",
   [CLOSE.notFound]: "This conversation does not exist, or it is not yours.",
 };
 

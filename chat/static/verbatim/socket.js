@@ -5,8 +5,8 @@
  *   `retryAt` in milliseconds since the epoch; `code` is the close code that made it `closed` for good
  */
 
-export const CLOSE = { badRequest: 4400, signedOut: 4401, originRefused: 4403, notFound: 4404, restart: 1012 };
-const FINAL = new Set([CLOSE.signedOut, CLOSE.originRefused, CLOSE.notFound]);
+export const CLOSE = { badRequest: 4400, signedOut: 4401, forbidden: 4403, notFound: 4404, restart: 1012 };
+const FINAL = new Set([CLOSE.signedOut, CLOSE.forbidden, CLOSE.notFound]);
 
 const FIRST_WAIT = 500; // all times in milliseconds
 const LONGEST_WAIT = 30_000;
