@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeAlias
 
@@ -24,11 +24,14 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """A user, through an API key (`key_id`) or a browser session (`session_key`), with what they may do."""
+    """A user, through an API key (`key_id`) or a browser session (`session_key`), with what they may do.
+
+    `session_hash` is what Django ties a session to the user's password by."""
 
     user_id: UserId
     key_id: int | None = None
     session_key: str | None = None
+    session_hash: str | None = field(default=None, repr=False)
     scopes: frozenset[Scope] = frozenset({Scope.READ, Scope.CHAT})
 
     def require(self, scope: Scope) -> None:
@@ -42,4 +45,12 @@ def principal_of_session(user: AbstractBaseUser, *, session_key: str | None) -> 
     scopes = {Scope.READ, Scope.CHAT}
     if getattr(user, "is_staff", False):
         scopes.add(Scope.ADMIN)
-    return Principal(user_id=user.pk, session_key=session_key, scopes=frozenset(scopes))
+    return Principal(
+        user_id=user.pk, session_key=session_key, session_hash=session_hash(user), scopes=frozenset(scopes)
+    )
+
+
+def session_hash(user: AbstractBaseUser) -> str | None:
+    """Another one after each change of the password; None for users whose sessions do not depend on it."""
+    make = getattr(user, "get_session_auth_hash", None)
+    return make() if make is not None else None

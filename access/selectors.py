@@ -15,7 +15,7 @@ from django.db.models import F, FilteredRelation, Q, QuerySet
 from django.db.models.functions import Now
 
 from access.errors import AccessEnded
-from access.principals import Principal, UserId
+from access.principals import Principal, UserId, session_hash
 from history.errors import NotFound
 from history.models import Conversation, Turn
 
@@ -47,7 +47,8 @@ def turn(principal: Principal, turn_id: UUID | str) -> Turn:
 
 
 def require_valid(principal: Principal) -> None:
-    """Raises `AccessEnded` once the user is inactive, the key revoked or expired, or the session signed out."""
+    """Raises `AccessEnded` once the user is inactive, the key revoked or expired, the session signed out or of an old
+    password."""
     if principal not in still_valid([principal]):
         raise AccessEnded
 
@@ -60,21 +61,24 @@ def still_valid(principals: Iterable[Principal]) -> set[Principal]:
     return {
         principal
         for principal in asked
-        if (principal.user_id, principal.key_id) in usable
+        if (principal.user_id, principal.key_id, principal.session_hash) in usable
         and (principal.session_key is None or principal.session_key in sessions)
     }
 
 
-def _usable(user_ids: Collection[UserId]) -> set[tuple[UserId, int | None]]:
-    """Every active user, alone and with each of their usable keys. `is_active` need not be a column."""
+def _usable(user_ids: Collection[UserId]) -> set[tuple[UserId, int | None, str | None]]:
+    """Every active user, alone, with each of their usable keys, and with what their sessions must know of the password.
+    `is_active` need not be a column."""
     key = FilteredRelation(
         "verbatim_api_keys",
         condition=Q(verbatim_api_keys__revoked_at=None)
         & (Q(verbatim_api_keys__expires_at=None) | Q(verbatim_api_keys__expires_at__gt=Now())),
     )
     users = get_user_model()._default_manager.filter(pk__in=user_ids).annotate(key=key).annotate(key_id=F("key__pk"))
-    rows = [(user.pk, user.key_id) for user in users if user.is_active]
-    return {*rows, *((user_id, None) for user_id, _ in rows)}
+    active = [user for user in users if user.is_active]
+    with_keys = {(user.pk, user.key_id, None) for user in active}
+    with_sessions = {(user.pk, None, session_hash(user)) for user in active}
+    return {(user.pk, None, None) for user in active} | with_keys | with_sessions
 
 
 def _live_sessions(session_keys: Collection[str]) -> Collection[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieSessions
 from django.http import HttpRequest
 from django.http.cookie import parse_cookie
 
@@ -47,7 +48,9 @@ def _session(headers: Mapping[str, str]) -> SessionBase:
 
 
 def _user(session: SessionBase) -> Any:
-    """Whom Django says the session is of, by the rules it has for requests."""
+    """Whom Django says the session is of, by the rules it has for requests. It gets a copy: after a change of the
+    site's secret key it gives a session another key, and a socket cannot bring that to the browser."""
     request = HttpRequest()
-    request.session = session
+    request.session = CookieSessions()
+    request.session.update(dict(session.items()))
     return get_user(request)

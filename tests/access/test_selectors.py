@@ -8,6 +8,7 @@ from importlib import import_module
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import connection
@@ -19,7 +20,7 @@ from access import selectors
 from access.errors import AccessEnded
 from access.keys import create_key, principal_of_key, revoke
 from access.models import ApiKey
-from access.principals import Principal
+from access.principals import Principal, principal_of_session
 from history.errors import NotFound
 from history.models import Conversation, Turn
 
@@ -75,6 +76,10 @@ def session_of(user: User) -> SessionStore:
     return session
 
 
+def signed_in(user: User) -> Principal:
+    return principal_of_session(user, session_key=session_of(user).session_key)
+
+
 def test_what_is_untouched_stays_valid(user: User, other_user: User) -> None:
     principals = {
         of(other_user),
@@ -128,6 +133,26 @@ def test_a_sign_out_ends_that_session_only(user: User) -> None:
     assert selectors.still_valid(principals) == {principals[1]}
 
 
+def test_a_new_password_ends_the_sessions_of_the_old_one_and_no_key(user: User, other_user: User) -> None:
+    key = principal_of_key(create_key(user).row)
+    before, other = signed_in(user), signed_in(other_user)
+    user.set_password("correct horse battery")
+    user.save()
+    after = signed_in(user)
+
+    assert selectors.still_valid([before, after, key, other]) == {after, key, other}
+    with pytest.raises(AccessEnded):
+        selectors.require_valid(before)
+
+
+def test_users_whose_sessions_know_no_password_stay_signed_in(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(AbstractBaseUser, "get_session_auth_hash")
+
+    principal = signed_in(user)
+
+    assert selectors.still_valid([principal]) == {principal}
+
+
 @pytest.mark.parametrize("backend", ["db", "cached_db", "cache"])
 def test_sessions_are_looked_up_where_the_site_keeps_them(user: User, backend: str) -> None:
     with override_settings(SESSION_ENGINE=f"django.contrib.sessions.backends.{backend}"):
@@ -149,7 +174,7 @@ def test_a_session_kept_in_a_cookie_alone_is_trusted(user: User) -> None:
 
 def test_a_thousand_streams_are_checked_with_two_queries(user: User, other_user: User) -> None:
     principals = [principal_of_key(create_key(user).row) for _ in range(20)]
-    principals += [Principal(user_id=other_user.pk, session_key=session_of(other_user).session_key) for _ in range(20)]
+    principals += [signed_in(other_user) for _ in range(20)]
 
     with CaptureQueriesContext(connection) as queries:
         valid = selectors.still_valid(principals)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.db import SessionStore
 from django.test import Client, override_settings
 
+from access import selectors
 from access.errors import Unauthenticated
 from access.keys import create_key
 from access.principals import Scope
@@ -167,3 +169,17 @@ def test_a_session_that_was_signed_out_is_nobody(user: User) -> None:
 
     with pytest.raises(Unauthenticated):
         principal_for_scope(left)
+
+
+def test_a_new_secret_key_of_the_site_costs_no_browser_its_session(user: User) -> None:
+    """Django gives such a session another key, which only a response could bring to the browser."""
+    browser = Client()
+    browser.force_login(user)
+    key = browser.cookies["sessionid"].value
+
+    with override_settings(SECRET_KEY="new", SECRET_KEY_FALLBACKS=[settings.SECRET_KEY]):
+        principal = principal_for_scope(scope(origin=OWN, cookie=f"sessionid={key}"))
+
+        assert principal.session_key == key
+        assert selectors.still_valid([principal]) == {principal}
+        assert browser.get("/api/v1/conversations/").status_code == 200
