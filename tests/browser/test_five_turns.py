@@ -97,7 +97,7 @@ def photograph(page: Page, name: str) -> None:
         page.set_viewport_size({"width": width, "height": height})
         for scheme in ("dark", "light"):
             page.emulate_media(color_scheme=scheme)
-            page.screenshot(path=Path(FOLDER) / f"{name}-{width}-{scheme}.png")
+            page.screenshot(path=Path(FOLDER) / f"{name}-{width}-{scheme}.png", animations="disabled")
 
 
 def test_five_turns_with_tools_and_every_way_to_interfere(
