@@ -17,6 +17,7 @@ from access.errors import AccessEnded
 from access.principals import Principal, Scope
 from access.sockets import OriginRefused, principal_for_scope
 from chat.close import BY_CODE, Close
+from chat.parsing import depth_exceeds
 from history.conf import chat_settings
 from history.errors import ChatError
 from streaming import engine, turns
@@ -123,10 +124,14 @@ def _after(scope: dict[str, Any]) -> Cursor:
 def _decoded(text: str | None) -> AnyClientFrame:
     if text is None:
         raise InvalidFrame("Frames are JSON text, not bytes.")
-    if len(text) > chat_settings().max_message_bytes or len(text.encode()) > chat_settings().max_message_bytes:
-        raise InvalidFrame(f"A frame may have {chat_settings().max_message_bytes:,} bytes.")
+    limits = chat_settings()
     try:
-        return decode(text)
+        body = text.encode()
+        if len(body) > limits.max_message_bytes:
+            raise InvalidFrame(f"A frame may have {limits.max_message_bytes:,} bytes.")
+        if depth_exceeds(limits.max_depth, body=body):
+            raise InvalidFrame(f"JSON may be nested {limits.max_depth} deep; this is nested deeper.")
+        return decode(body)
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
         raise InvalidFrame(f"This frame has a wrong shape: {error}.") from None
 

@@ -47,15 +47,25 @@ async def test_nothing_that_is_said_gets_into_a_servers_log(
     assert not [line for line in server.lines if "canary" in line]
 
 
-async def test_a_wrong_frame_gets_an_error_and_the_socket_stays_open(client: Client) -> None:
+@pytest.mark.parametrize(
+    "frame",
+    ['{"type": "send", "request_id": 7}', '{"x":' + "[" * 100_000, '{"x": ' * 30_000, '{"type": "ping'],
+    ids=["a wrong type", "deep arrays", "deep objects", "half of one"],
+)
+async def test_a_wrong_frame_gets_an_error_and_the_socket_stays_open(
+    client: Client, server: ServerProcess, frame: str
+) -> None:
+    lines_before = len(server.lines)
+
     async with client.socket(await client.new_conversation()) as socket:
-        await socket.put('{"type": "send", "request_id": 7}')
+        await socket.put(frame)
         refused = await socket.answer()
         await socket.put({"type": "ping"})
         await socket.answer()
 
     assert isinstance(refused, Error)
     assert refused.code == "invalid_frame"
+    assert not [line for line in server.lines[lines_before:] if "Traceback" in line]
 
 
 @pytest.mark.parametrize(
