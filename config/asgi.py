@@ -12,7 +12,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 http = get_asgi_application()  # sets Django up, which the imports below need
 _ = settings.SECRET_KEY  # an empty one raises: now, not at the first cookie
 
-from chat.routing import websocket_urlpatterns  # noqa: E402
+from chat.routing import elsewhere, websocket_urlpatterns  # noqa: E402
 from streaming.asgi import with_engine  # noqa: E402
 
-application = with_engine(ProtocolTypeRouter({"http": http, "websocket": URLRouter(websocket_urlpatterns)}))
+sockets = URLRouter([*websocket_urlpatterns, elsewhere])
+application = with_engine(ProtocolTypeRouter({"http": http, "websocket": sockets}))

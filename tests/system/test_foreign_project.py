@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 from websockets import Origin
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 from yarl import URL
 
 from chat.pages import NO_ID
@@ -182,6 +183,19 @@ async def test_a_key_of_a_user_with_an_email_and_a_uuid_works(
         await fresh.until(caught_up)
 
     assert (socket.folded.events, socket.folded.cursor) == (fresh.folded.events, fresh.folded.cursor)
+
+
+@pytest.mark.parametrize("path", ["", "assistant/", "assistant/ws/nowhere/"])
+async def test_its_sockets_that_lead_nowhere_are_refused_and_nothing_is_logged(
+    server: ServerProcess, path: str
+) -> None:
+    lines_before = len(server.lines)
+
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(f"{server.url.replace('http', 'ws', 1)}/{path}", proxy=None)
+
+    assert refused.value.response.status_code == 403
+    assert not [line for line in server.lines[lines_before:] if "Traceback" in line]
 
 
 async def test_its_admin_shows_the_log(server: ServerProcess, person: UUID, project: Project) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from chat.close import Close
 from streaming.frames import Accepted, Error
@@ -88,3 +89,14 @@ async def test_a_refused_socket_says_why_and_is_closed_with_a_code_of_its_own(
 
     assert (refused["type"], refused["code"]) == ("error", code)
     assert socket.close_code == closed_with
+
+
+@pytest.mark.parametrize("path", ["", "ws/", "ws/conversations/1/", f"ws/conversations/{UUID(int=1)}/more/"])
+async def test_a_socket_that_leads_nowhere_is_refused_and_nothing_is_logged(server: ServerProcess, path: str) -> None:
+    lines_before = len(server.lines)
+
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(f"{server.url.replace('http', 'ws', 1)}/{path}", proxy=None)
+
+    assert refused.value.response.status_code == 403
+    assert not [line for line in server.lines[lines_before:] if "Traceback" in line]
