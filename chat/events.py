@@ -27,16 +27,22 @@ class ConversationEvents(ApiView):
         conversation = selectors.conversation(self.principal, conversation_id)
         asked = EventRange(data={name: value or None for name, value in request.query_params.items()})
         asked.is_valid(raise_exception=True)
-        return page(conversation.pk, **asked.validated_data)
+        wanted = asked.validated_data
+        if "before" in wanted:
+            return newest(conversation.pk, before=wanted["before"], limit=wanted["limit"])
+        return following(conversation.pk, after=wanted.get("after", 0), limit=wanted["limit"])
 
 
-def page(conversation_id: UUID, *, limit: int, after: int | None = None, **backwards: int | None) -> HttpResponse:
-    """The events after a number; with `before`, the newest before it, or of all if it is None."""
-    if "before" in backwards:
-        last_seq = log.position(conversation_id)
-        entries = log.read_newest(conversation_id, before=backwards["before"], limit=limit)
-        return _answer(entries, last_seq=last_seq, has_more=bool(entries) and entries[0].seq > 1)
-    found = log.read(conversation_id, after=after or 0, limit=limit)
+def newest(conversation_id: UUID, *, before: int | None, limit: int) -> HttpResponse:
+    """The newest events before a number, or of all if it is None."""
+    last_seq = log.position(conversation_id)
+    entries = log.read_newest(conversation_id, before=before, limit=limit)
+    return _answer(entries, last_seq=last_seq, has_more=bool(entries) and entries[0].seq > 1)
+
+
+def following(conversation_id: UUID, *, after: int, limit: int) -> HttpResponse:
+    """The events after a number."""
+    found = log.read(conversation_id, after=after, limit=limit)
     has_more = bool(found.entries) and found.entries[-1].seq < found.last_seq
     return _answer(found.entries, last_seq=found.last_seq, has_more=has_more)
 
