@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Literal, TypeAlias
 
-from llm.types import AssistantMessage, Delta, Finish, ReasoningDelta, TextDelta, ToolCall, ToolCallDelta, Usage
+from llm.types import Delta, Finish, ReasoningDelta, TextDelta, ToolCall, ToolCallDelta, Usage
 
 Channel: TypeAlias = Literal["text", "reasoning"]
 
@@ -71,11 +71,6 @@ class Reply:
         """Channel and length in code points of each stretch of the draft, in order of arrival; neighbours differ."""
         return tuple(self._runs)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether there was neither text nor reasoning nor a call."""
-        return not self._runs and not self._calls
-
     def calls(self) -> tuple[ToolCall, ...]:
         """The calls in order, each with an id of its own: providers omit and repeat them. One that never said which
         tool it wants is not dropped: it is called `UNNAMED`, which is no tool, and will be answered with that."""
@@ -88,10 +83,6 @@ class Reply:
             taken.add(call_id)
             calls.append(ToolCall(id=call_id, name=call.name or UNNAMED, arguments=call.arguments.strip() or "{}"))
         return tuple(calls)
-
-    def message(self) -> AssistantMessage:
-        """The reply as the next call's history has it."""
-        return AssistantMessage(text=self.text, tool_calls=self.calls())
 
     def _say(self, channel: Channel, text: str) -> None:
         self._said[channel].append(text)

@@ -57,10 +57,6 @@ class Toolbox:
         """The tools as a model sees them."""
         return tuple(tool.spec for tool in self._tools.values())
 
-    def get(self, name: str) -> Tool | None:
-        """The tool of that name."""
-        return self._tools.get(name)
-
     async def run_all(self, calls: Sequence[ToolCall], *, context: ToolContext) -> AsyncGenerator[ToolAnswer, None]:
         """Run the calls of one hop side by side and yield each answer when it is there.
 
@@ -99,7 +95,7 @@ class Toolbox:
 
     async def _output(self, call: ToolCall, *, context: ToolContext) -> ToolOutput:
         """The tool's output. Everything that may go wrong is raised as a `ToolError`."""
-        tool = self.get(call.name)
+        tool = self._tools.get(call.name)
         if tool is None:
             raise ToolError(f"There is no tool {call.name!r}. Available: {', '.join(self._tools) or 'none'}.")
         work = self._start(tool, tool.bind(call.arguments, context=context))

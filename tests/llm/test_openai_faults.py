@@ -90,7 +90,7 @@ async def test_a_fault_before_the_first_word_has_its_error(
     with pytest.raises(error):
         await ask(openai, into=reply)
 
-    assert reply.is_empty
+    assert (reply.runs, reply.calls()) == ((), ())
     assert len(provider.log()) == 1
 
 

@@ -41,7 +41,6 @@ def test_text_and_reasoning_are_kept_apart_and_their_order_is_remembered() -> No
     assert reply.runs == (("reasoning", 3), ("text", 3), ("reasoning", 1))
     assert reply.finish_reason == "stop"
     assert reply.usage == Usage(prompt=3, completion=4)
-    assert not reply.is_empty
 
 
 fragment = st.one_of(
@@ -191,9 +190,3 @@ def test_add_says_which_call_a_fragment_belongs_to() -> None:
 
     assert places == [0, 1, 0, 1, 0, 1]
     assert reply.add(TextDelta(text="a")) is None
-
-
-def test_nothing_is_an_empty_reply() -> None:
-    """A2.16."""
-    assert folded(Finish(reason="stop"), Usage(prompt=1)).is_empty
-    assert not folded(call(0, id="a")).is_empty
