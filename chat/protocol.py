@@ -14,7 +14,7 @@ from chat.close import Close
 from history.errors import ChatError
 from history.events import DATA, Kind
 from llm.errors import ModelError
-from streaming import frames, play
+from streaming import ends, frames
 
 TURN = "0b6c6f0e-6a43-4a0e-9d3c-1f6f0d9e2a51"
 AT = "2026-11-21T08:29:17.042Z"
@@ -92,7 +92,7 @@ def _errors() -> Iterable[tuple[str, str]]:
 def _turn_errors() -> Iterable[tuple[str, str]]:
     for error in sorted(set(_below(ModelError)) - {ModelError}, key=lambda error: error.code):
         yield f"`{error.code}`", _said(error)
-    for known in (play.INTERNAL, play.STOPPED_BY_SERVER):
+    for known in (ends.INTERNAL, ends.INTERRUPTED):
         yield f"`{known.code}`", known.message
 
 

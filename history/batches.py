@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models.functions import Now
 
 from history.draft import Draft, Stretch
-from history.models import DeltaBatch
+from history.models import ACTIVE, DeltaBatch, Turn
 
 COLUMNS = ("turn_id", "attempt", "hop", "start", "text", "runs")
 KEY = COLUMNS[:4]
@@ -34,6 +37,18 @@ def insert(fresh: Sequence[tuple[Draft, Stretch]]) -> None:
     ]
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.executemany(_statement(), rows)
+
+
+def drop(turn_id: UUID, *, attempt: int) -> None:
+    """Forget what an attempt had stored that came to nothing: its turn is gone, or somebody else's."""
+    DeltaBatch.objects.filter(turn_id=turn_id, attempt=attempt).delete()
+
+
+def sweep(*, older: float) -> int:
+    """Delete what is older than so many seconds and of no turn in progress; how many rows that were."""
+    active = Turn.objects.filter(status__in=ACTIVE).values("pk")
+    orphans = DeltaBatch.objects.filter(at__lt=Now() - timedelta(seconds=older)).exclude(turn_id__in=active)
+    return orphans.delete()[0]
 
 
 def drafted(draft: Draft, batches: Iterable[DeltaBatch]) -> Draft:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from uuid import UUID
 
 import msgspec
+from django.db import IntegrityError
 from django.db.models import QuerySet
 
 from history import status
 from history.batches import drafted
+from history.committed import Committed, tell
 from history.draft import Draft
 from history.errors import Fenced, NotFound
 from history.events import AssistantMessage, Kind, ToolResult, TurnEnded, TurnError
-from history.log import Appending, appending
+from history.log import Appending, appending, position
 from history.models import ACTIVE, DeltaBatch, Event, Status, Turn
 
-LOCK_TIMEOUT = 0.2
 INTERRUPTED = "Interrupted before it finished. It may have taken effect."
 
 
@@ -31,7 +32,8 @@ class Place(msgspec.Struct, frozen=True):
 
 def end_hop(place: Place, message: AssistantMessage) -> None:
     """The model has spoken and asks for tools: its message replaces the draft. Raises `Fenced`, `NotFound`."""
-    with appending(place.conversation_id, lock_timeout=LOCK_TIMEOUT) as log:
+    once = _once(place, kind=Kind.ASSISTANT_MESSAGE, hop=message.hop)
+    with once, appending(place.conversation_id, lock_timeout=status.LOCK_TIMEOUT) as log:
         status.fence(place.turn_id, attempt=place.attempt)
         log.append(place.turn_id, message)
         _batches(place, hop=message.hop).delete()
@@ -39,14 +41,15 @@ def end_hop(place: Place, message: AssistantMessage) -> None:
 
 def add_result(place: Place, result: ToolResult) -> None:
     """A tool has answered. Raises `Fenced`, `NotFound`."""
-    with appending(place.conversation_id, lock_timeout=LOCK_TIMEOUT) as log:
+    once = _once(place, kind=Kind.TOOL_RESULT, hop=result.hop, index=result.index)
+    with once, appending(place.conversation_id, lock_timeout=status.LOCK_TIMEOUT) as log:
         status.fence(place.turn_id, attempt=place.attempt)
         log.append(place.turn_id, result)
 
 
 def end_turn(place: Place, *, message: AssistantMessage | None, ended: TurnEnded) -> None:
     """The turn is over: last message, end and status in one transaction. Raises `Fenced`, `NotFound`."""
-    with appending(place.conversation_id, lock_timeout=LOCK_TIMEOUT) as log:
+    with appending(place.conversation_id, lock_timeout=status.LOCK_TIMEOUT) as log:
         status.fence(place.turn_id, attempt=place.attempt)
         if message is not None:
             log.append(place.turn_id, message)
@@ -74,23 +77,19 @@ def end_lapsed(place: Place, *, error: TurnError) -> None:
         status.fence(place.turn_id, attempt=place.attempt)  # from here on nobody renews it
         if place.turn_id not in {turn_id for _, turn_id, _ in status.lapsed()}:
             raise Fenced
-        stopping = Turn.objects.filter(pk=place.turn_id, status=Status.STOPPING).exists()
-        _close_open_ends(log, place)
-        ended = TurnEnded(status="cancelled") if stopping else TurnEnded(status="failed", error=error)
-        _finish(log, place, ended)
+        _end_early(log, place, error)
 
 
-def end_broken(turn_id: UUID, *, error: TurnError) -> None:
-    """End a turn whose own task has failed, with what is stored of it; nothing happens if it has ended
-    already or is gone. The writer does this, so it waits for no lock for long."""
-    row = Turn.objects.filter(pk=turn_id).values_list("conversation_id", "attempt", "status").first()
-    if row is None or row[2] not in ACTIVE:
-        return
-    place = Place(row[0], turn_id, row[1])
-    with suppress(Fenced, NotFound), appending(place.conversation_id, lock_timeout=LOCK_TIMEOUT) as log:
-        status.fence(turn_id, attempt=place.attempt)
-        _close_open_ends(log, place)
-        _finish(log, place, TurnEnded(status="failed", error=error))
+def end_broken(turn_id: UUID, *, engine: UUID, error: TurnError) -> None:
+    """End a turn of this engine whose own task has failed, with what is stored of it. Nothing happens if it has ended
+    already, is gone, or was never claimed: then it is still queued. The writer does this, so it waits for no lock for
+    long."""
+    row = Turn.objects.filter(pk=turn_id, engine=engine, status__in=ACTIVE).values_list("conversation_id", "attempt")
+    for conversation_id, attempt in row:
+        place = Place(conversation_id, turn_id, attempt)
+        with suppress(Fenced, NotFound), appending(conversation_id, lock_timeout=status.LOCK_TIMEOUT) as log:
+            status.fence(turn_id, attempt=attempt)
+            _end_early(log, place, error)
 
 
 def unanswered(turn_id: UUID) -> Sequence[ToolResult]:
@@ -113,12 +112,27 @@ def unanswered(turn_id: UUID) -> Sequence[ToolResult]:
     return list(missing.values())
 
 
-def _close_open_ends(log: Appending, place: Place) -> None:
+@contextmanager
+def _once(place: Place, **event: object) -> Iterator[None]:
+    """A write that may have been committed before, without our hearing of it: then all is well, but nobody was told."""
+    try:
+        yield
+    except IntegrityError:
+        if not Event.objects.filter(turn_id=place.turn_id, **event).exists():
+            raise
+        tell(Committed(place.conversation_id, last_seq=position(place.conversation_id)))
+
+
+def _end_early(log: Appending, place: Place, error: TurnError) -> None:
+    """What is stored becomes the last message, and open calls are answered; a turn that was being stopped is cancelled,
+    any other has failed."""
+    stopping = Turn.objects.filter(pk=place.turn_id, status=Status.STOPPING).exists()
     for result in unanswered(place.turn_id):
         log.append(place.turn_id, result)
     message = _stored_message(place)
     if message is not None:
         log.append(place.turn_id, message)
+    _finish(log, place, TurnEnded(status="cancelled") if stopping else TurnEnded(status="failed", error=error))
 
 
 def _finish(log: Appending, place: Place, ended: TurnEnded) -> None:

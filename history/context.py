@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice, pairwise
 from uuid import UUID
 
 import msgspec
@@ -14,15 +14,15 @@ from history.events import Kind
 from history.models import Event, Turn
 from llm.types import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage
 
-STEP = 20
-"""Turns read from the database at a time, newest first."""
+PAGE = 20
+"""Turns of which the parents are looked up at a time."""
 
 
 def build(turn: Turn, *, system: str, budget: int) -> tuple[Message, ...]:
-    """The messages for the next call of `turn`: system text, the chain of its parents, its own so far.
+    """The messages for the next call of `turn`: system text, the chain of its parents, its own so far; as `fit` cuts
+    them. Of the ancestors no more are read than may fit.
 
-    `budget` is in tokens, by `estimate`. The turn itself is never cut; of its ancestors the newest whole turns that
-    fit are kept.
+    `budget` is in tokens, by `estimate`.
     """
     head: tuple[Message, ...] = (SystemMessage(text=system),) if system else ()
     own = messages_of(_events_of([turn.pk]).get(turn.pk, ()))
@@ -30,10 +30,24 @@ def build(turn: Turn, *, system: str, budget: int) -> tuple[Message, ...]:
     kept: list[tuple[Message, ...]] = []
     for exchange in _ancestors(turn):
         left -= sum(map(estimate, exchange))
+        kept.append(exchange)
         if left < 0:
             break
-        kept.append(exchange)
-    return head + tuple(message for exchange in reversed(kept) for message in exchange) + own
+    return fit((*head, *chain.from_iterable(reversed(kept)), *own), budget=budget)
+
+
+def fit(messages: Sequence[Message], *, budget: int) -> tuple[Message, ...]:
+    """The newest exchanges that are within the budget, each whole: from a user's message to the next. System text and
+    the last exchange always stay."""
+    begins = [at for at, message in enumerate(messages) if isinstance(message, UserMessage)]
+    sizes = list(map(estimate, messages))
+    left = budget - sum(sizes)
+    head = begins[0] if begins else 0
+    for begin, end in pairwise(begins):
+        if left >= 0:
+            return (*messages[:head], *messages[begin:])
+        left += sum(sizes[begin:end])
+    return (*messages[:head], *messages[begins[-1] if begins else 0 :])
 
 
 def messages_of(entries: Iterable[tuple[str, dict[str, object]]]) -> tuple[Message, ...]:
@@ -81,21 +95,23 @@ def _answers(hop: events.AssistantMessage, results: dict[tuple[int, int], events
 
 
 def _ancestors(turn: Turn) -> Iterator[tuple[Message, ...]]:
-    """The exchanges before `turn`, newest first, read a few at a time."""
-    chain = _chain(turn)
-    while ids := list(islice(chain, STEP)):
+    """The exchanges before `turn`, newest first; read in ever larger steps, because a few may be all that fits."""
+    parents = _parents(turn)
+    step = 1
+    while ids := list(islice(parents, step)):
         found = _events_of(ids)
         yield from (messages_of(found.get(pk, ())) for pk in ids)
+        step *= 2
 
 
-def _chain(turn: Turn) -> Iterator[UUID]:
+def _parents(turn: Turn) -> Iterator[UUID]:
     """The ids of the turns before `turn`, nearest first."""
     rows = Turn.objects.filter(conversation_id=turn.conversation_id).order_by("-created_at", "-pk")
     parents: dict[UUID, UUID | None] = {}
     at = turn.parent_id
     while at is not None:
         while at not in parents:
-            page = rows.values_list("pk", "parent_id")[len(parents) : len(parents) + 10 * STEP]
+            page = rows.values_list("pk", "parent_id")[len(parents) : 2 * len(parents) + PAGE]
             if not page:
                 return
             parents.update(page)

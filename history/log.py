@@ -13,12 +13,12 @@ from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
-from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from history.committed import Committed, Entry, tell
 from history.errors import NotFound
 from history.events import DRAFT_ENDING, KINDS, EventData, UserMessage
+from history.locks import transaction_within
 from history.models import Conversation, Event
 
 
@@ -59,13 +59,9 @@ class Appending:
 def appending(conversation_id: UUID, *, lock_timeout: float | None = None) -> Iterator[Appending]:
     """Lock a conversation and append to it in one transaction; listeners are told on commit.
 
-    `lock_timeout` (seconds, PostgreSQL only) bounds the wait for the row; past it `OperationalError` is raised.
-    Raises `NotFound` if the conversation is gone.
+    `lock_timeout` (seconds) is that of `transaction_within`. Raises `NotFound` if the conversation is gone.
     """
-    with transaction.atomic():
-        if lock_timeout is not None and connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute(f"SET LOCAL lock_timeout = {int(lock_timeout * 1000)}")
+    with transaction_within(lock_timeout):
         row = (
             Conversation.objects.select_for_update(no_key=True)
             .filter(pk=conversation_id)

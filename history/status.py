@@ -9,13 +9,19 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from history.committed import Committed, tell
 from history.errors import Fenced
 from history.events import TurnEnded
+from history.locks import transaction_within
 from history.models import ACTIVE, Status, Turn
+
+LOCK_TIMEOUT = 0.2
+"""How long the engine's one writer may wait for a row that somebody else has locked."""
+
+FINISH_REASON = 50
 
 
 def fence(turn_id: UUID, *, attempt: int) -> None:
@@ -25,15 +31,22 @@ def fence(turn_id: UUID, *, attempt: int) -> None:
 
 
 def claim(turn_id: UUID, *, engine: UUID, lease: float) -> bool:
-    """Edge b, queued → running: the engine owns the turn for `lease` seconds of database time."""
-    return _change(
-        Turn.objects.filter(pk=turn_id, status=Status.QUEUED),
-        status=Status.RUNNING,
-        attempt=F("attempt") + 1,
-        engine=engine,
-        lease_expires_at=Now() + timedelta(seconds=lease),
-        started_at=Now(),
-    )
+    """Edge b, queued → running: the engine owns the turn for `lease` seconds of database time. Asked again, because
+    the answer was lost, it is still true."""
+    with transaction_within(LOCK_TIMEOUT):
+        claimed = _change(
+            Turn.objects.filter(pk=turn_id, status=Status.QUEUED),
+            status=Status.RUNNING,
+            attempt=F("attempt") + 1,
+            engine=engine,
+            lease_expires_at=Now() + timedelta(seconds=lease),
+            started_at=Now(),
+        )
+        mine = Turn.objects.filter(pk=turn_id, status__in=(Status.RUNNING, Status.STOPPING), engine=engine)
+        conversation_id = mine.values_list("conversation_id", flat=True).first()
+        if claimed and conversation_id is not None:
+            tell(Committed(conversation_id, turn_id=turn_id, status=Status.RUNNING))
+    return conversation_id is not None
 
 
 def request_stop(turn_id: UUID) -> bool:
@@ -67,7 +80,7 @@ def end(turn_id: UUID, *, attempt: int, ended: TurnEnded) -> None:
         lease_expires_at=None,
         ended_at=Now(),
         error_code=ended.error.code if ended.error else "",
-        finish_reason=ended.finish_reason or "",
+        finish_reason=(ended.finish_reason or "")[:FINISH_REASON],  # a provider's word; the event has all of it
         cost=Decimal(ended.cost) if ended.cost is not None else None,
         **tokens,
     ):
@@ -85,6 +98,13 @@ def renew(turn_ids: Iterable[UUID], *, engine: UUID, lease: float) -> None:
     Turn.objects.filter(pk__in=list(turn_ids), engine=engine, status__in=ACTIVE).update(
         lease_expires_at=Now() + timedelta(seconds=lease)
     )
+
+
+def not_mine(turn_ids: Iterable[UUID], *, engine: UUID) -> set[UUID]:
+    """Those of these turns that this engine neither owns nor may still claim: gone, ended, or somebody else's."""
+    ids = set(turn_ids)
+    mine = Turn.objects.filter(pk__in=ids).filter(Q(status=Status.QUEUED) | Q(engine=engine, status__in=ACTIVE))
+    return ids - set(mine.values_list("pk", flat=True))
 
 
 def lapsed() -> list[tuple[UUID, UUID, int]]:

@@ -1,4 +1,4 @@
-"""Taking a queued turn: own it, and gather what its loop needs. Runs in the writer's thread."""
+"""Taking a queued turn: own it, then gather what its loop needs."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
-from django.db import transaction
 
 from access.profiles import profile_of
 from history import context, status
-from history.committed import Committed, tell
 from history.compaction import Place
 from history.conf import chat_settings
-from history.models import Status, Turn
+from history.errors import NotFound
+from history.models import Turn
 from history.options import Options
 from llm.registry import Profile
 from llm.types import ChatRequest, Sampling, ToolSpec
@@ -23,41 +22,41 @@ REPLY_RESERVE = 4_096
 
 
 class Claimed(NamedTuple):
-    """A turn that is this engine's now."""
+    """A turn that is this engine's now. `budget` is what the messages of one call may have, in tokens."""
 
     place: Place
     owner_id: int
     profile: Profile
     request: ChatRequest
+    budget: int
     last_seq: int
 
 
-def claim(turn_id: UUID, *, engine: UUID, tools: tuple[ToolSpec, ...]) -> Claimed | None:
-    """Own the turn; None if somebody else was first. Raises `UnknownModel` if its profile is gone: then nobody owns
-    it, and the caller ends it."""
-    with transaction.atomic():
-        if not status.claim(turn_id, engine=engine, lease=chat_settings().lease):
-            return None
-        turn = Turn.objects.select_related("conversation").get(pk=turn_id)
-        tell(Committed(turn.conversation_id, turn_id=turn_id, status=Status.RUNNING))
+def claim(turn_id: UUID, *, engine: UUID) -> bool:
+    """Own the turn; False if somebody else was first. For the writer's thread: nothing but the change itself."""
+    return status.claim(turn_id, engine=engine, lease=chat_settings().lease)
+
+
+def gather(turn_id: UUID, *, tools: tuple[ToolSpec, ...]) -> Claimed:
+    """What the loop of a claimed turn needs. Raises `UnknownModel` if its profile is gone, `NotFound` if it is."""
+    turn = Turn.objects.select_related("conversation").filter(pk=turn_id).first()
+    if turn is None:
+        raise NotFound
     options = msgspec.convert(turn.options, Options)
     profile = profile_of(options.profile)
     sampling = options.sampling or profile.sampling
     offered = () if options.no_tools else tools
-    messages = context.build(
-        turn,
-        system="\n\n".join(filter(None, (profile.system_prompt, options.system))),
-        budget=profile.context_window - _reserve(sampling, offered),
-    )
+    system = "\n\n".join(filter(None, (profile.system_prompt, options.system)))
+    budget = profile.context_window - _reserve(sampling, offered)
     request = ChatRequest(
-        messages=messages,
+        messages=context.build(turn, system=system, budget=budget),
         tools=offered,
         tool_choice=options.tool_choice,
         sampling=sampling,
         call_id=f"{turn.pk}:{turn.attempt}",
     )
     place = Place(turn.conversation_id, turn.pk, turn.attempt)
-    return Claimed(place, turn.owner_id, profile, request, turn.conversation.last_seq)
+    return Claimed(place, turn.owner_id, profile, request, budget, turn.conversation.last_seq)
 
 
 def _reserve(sampling: Sampling, tools: tuple[ToolSpec, ...]) -> int:

@@ -1,4 +1,7 @@
-"""The threads in which asynchronous code reads the database and starts turns; the engine's own are elsewhere."""
+"""The threads in which asynchronous code uses the database; the engine's own are elsewhere.
+
+Orders have threads of their own: one that waits for a lock must not keep anyone from reading.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,22 @@ from django.db import close_old_connections
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="verbatim-reader")
+_readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="verbatim-reader")
+_orderers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="verbatim-orderer")
 
 
-async def in_thread(call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a synchronous function that uses the database; its connection goes back afterwards."""
-    return await asyncio.get_running_loop().run_in_executor(_threads, partial(_call, partial(call, *args, **kwargs)))
+async def in_thread(read: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a synchronous function that reads the database; its connection goes back afterwards."""
+    return await _in(_readers, partial(read, *args, **kwargs))
+
+
+async def in_order_thread(order: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """The same for one that writes, and may have to wait for a lock."""
+    return await _in(_orderers, partial(order, *args, **kwargs))
+
+
+async def _in(threads: ThreadPoolExecutor, call: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(threads, partial(_call, call))
 
 
 def _call(call: Callable[[], T]) -> T:

@@ -11,15 +11,13 @@ from functools import partial
 from typing import TypeVar
 
 import msgspec
-from django.db import DatabaseError
 
 from history import compaction
 from history.compaction import Place
-from history.connections import AWAY
 from history.draft import Draft
-from history.events import AssistantMessage, ToolResult, TurnError
+from history.events import AssistantMessage, ToolResult
 from history.writer import Writer
-from llm.types import ReasoningDelta, TextDelta, ToolCallDelta, Usage
+from llm.types import Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 from streaming.play import Ended, Item
 from streaming.tail import Tail
 
@@ -27,7 +25,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Cost = Callable[[Usage], Decimal | None]
-
 
 
 class Drive:
@@ -71,11 +68,15 @@ class Drive:
                 await self._write(partial(compaction.add_result, self._place, item))
             case Ended():
                 await self._end(item)
+            case Finish() | Usage():
+                pass  # the hop's message says it
 
     async def _end(self, item: Ended) -> None:
         cost = self._cost(item.ended.usage) if item.ended.usage is not None else None
         ended = item.ended if cost is None else msgspec.structs.replace(item.ended, cost=f"{cost:f}")
-        await self._write(self._compacting(partial(compaction.end_turn, self._place, ended=ended, message=item.message)))
+        await self._write(
+            self._compacting(partial(compaction.end_turn, self._place, ended=ended, message=item.message))
+        )
 
     def _open(self, *, hop: int) -> Draft:
         place = self._place

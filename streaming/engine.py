@@ -14,9 +14,10 @@ from uuid import UUID, uuid4
 from django.db import connections
 
 from access.profiles import model_of, registry
-from history import committed, compaction
+from history import batches, committed, compaction
 from history.committed import Committed
 from history.conf import chat_settings
+from history.connections import AWAY
 from history.draft import Draft
 from history.errors import ChatError, Fenced, NotFound
 from history.events import TurnError
@@ -24,7 +25,9 @@ from history.models import Status
 from history.writer import Writer
 from llm.prices import cost
 from llm.types import ChatModel
-from streaming.claims import Claimed, claim
+from streaming import claims, ends
+from streaming.claims import Claimed
+from streaming.database import in_thread
 from streaming.drive import Drive
 from streaming.hub import Hub
 from streaming.keeper import Keeper
@@ -35,6 +38,9 @@ from tools.tool import ToolContext
 from tools.toolbox import Toolbox
 
 logger = logging.getLogger(__name__)
+
+PATIENCE, PAUSE = 60.0, 0.5
+"""How long a database that is away is waited for before a turn is given up, and how often it is asked, in seconds."""
 
 
 class Running(NamedTuple):
@@ -74,7 +80,7 @@ class Engine:
 
     def turns(self) -> frozenset[UUID]:
         """The turns that have a live task here."""
-        return frozenset(self._running)
+        return frozenset(tuple(self._running))
 
     def launch(self, turn_id: UUID) -> None:
         """Run a queued turn; may be called from any thread. The task gets an empty context: what called must not
@@ -130,17 +136,26 @@ class Engine:
     async def _run(self, turn_id: UUID, stop: Stop) -> None:
         """The top of a turn's task. A turn that fails here still ends in the log, unless it is somebody else's."""
         try:
-            claiming = partial(claim, turn_id, engine=self.id, tools=self.toolbox.specs())
-            claimed = await asyncio.wrap_future(self.writer.run(claiming))
-            if claimed is not None:
-                await self._perform(claimed, stop)
+            if await asyncio.wrap_future(self.writer.run(partial(claims.claim, turn_id, engine=self.id))):
+                await self._perform(await self._gather(turn_id), stop)
         except (Fenced, NotFound):
             logger.info("turn %s is not ours any more", turn_id)
         except ChatError as error:
             await self._give_up(turn_id, TurnError(code=error.code, message=error.message))
         except Exception:
             logger.exception("turn %s failed", turn_id)
-            await self._give_up(turn_id, TurnError(code="internal", message="Something went wrong on the server."))
+            await self._give_up(turn_id, ends.INTERNAL)
+
+    async def _gather(self, turn_id: UUID) -> Claimed:
+        """What the loop needs; a database that is away is waited for."""
+        until = self.loop.time() + PATIENCE
+        while True:
+            try:
+                return await in_thread(claims.gather, turn_id, tools=self.toolbox.specs())
+            except AWAY:
+                if self.loop.time() > until:
+                    raise
+                await asyncio.sleep(PAUSE)
 
     async def _perform(self, claimed: Claimed, stop: Stop) -> None:
         place, profile = claimed.place, claimed.profile
@@ -156,14 +171,21 @@ class Engine:
                 ),
                 stop=stop,
                 max_hops=chat_settings().max_tool_hops,
+                budget=claimed.budget,
             )
             drive = Drive(place, tail=tail, writer=self.writer, cost=partial(cost, prices=profile.prices))
-            await drive.run(items)
+            try:
+                await drive.run(items)
+            except (Fenced, NotFound):
+                await asyncio.wrap_future(self.writer.run(partial(batches.drop, place.turn_id, attempt=place.attempt)))
+                raise
 
     async def _give_up(self, turn_id: UUID, error: TurnError) -> None:
         """End a turn whose task failed, with what is stored of it."""
         try:
-            await asyncio.wrap_future(self.writer.run(partial(compaction.end_broken, turn_id, error=error)))
+            await asyncio.wrap_future(
+                self.writer.run(partial(compaction.end_broken, turn_id, engine=self.id, error=error))
+            )
         except Exception:
             logger.exception("turn %s could not be ended; its lease will lapse", turn_id)
 

@@ -11,14 +11,19 @@ from uuid import UUID
 
 from django.db import connection
 
-from history import compaction, status
+from history import batches, compaction, status
 from history.compaction import Place
 from history.conf import chat_settings
+from history.connections import reconnect
 from history.errors import Fenced, NotFound
 from history.models import Status
-from streaming.play import STOPPED_BY_SERVER
+from streaming import ends
+from streaming.stop import Reason
 
 logger = logging.getLogger(__name__)
+
+ORPHAN_AGE = 3_600.0
+"""Seconds after which stored text of a turn that is not in progress is deleted: nobody will come for it."""
 
 
 class Keeper:
@@ -31,7 +36,7 @@ class Keeper:
         *,
         turns: Callable[[], frozenset[UUID]],
         launch: Callable[[UUID], None],
-        stop: Callable[[UUID], None],
+        stop: Callable[[UUID, Reason], None],
     ) -> None:
         self._engine = engine
         self._turns = turns
@@ -39,6 +44,8 @@ class Keeper:
         self._stop = stop
         self._ending = Event()
         self._well_since: float | None = None
+        self._renewed_at = 0.0
+        self._unowned: frozenset[UUID] = frozenset()
         self._thread = Thread(target=self._loop, name="verbatim-keeper", daemon=True)
 
     def start(self) -> None:
@@ -58,34 +65,50 @@ class Keeper:
                 except Exception:  # the top of the thread: the next round may go well
                     logger.exception("leases could not be kept; trying again")
                     self._well_since = None
-                    connection.close()
+                    reconnect()
                 if self._ending.wait(chat_settings().lease_renewal):
                     return
         finally:
             connection.close()
 
     def round(self) -> None:
-        """Renew, pass on stops, then end the turns of the dead and launch the forgotten."""
+        """Renew, pass on stops, launch the forgotten, then end the turns of the dead."""
         settings = chat_settings()
-        began = time.monotonic()
         owned = status.owned(self._engine)  # read before the live tasks are listed: a turn may be just starting
         live = self._turns()
         if live:
             status.renew(live, engine=self._engine, lease=settings.lease)
-        for turn_id, (_, state) in owned.items():
-            if turn_id in live and state == Status.STOPPING:
-                self._stop(turn_id)
-        if self._well_since is None:
-            self._well_since = began
+        self._note_renewal(settings.lease)
+        for turn_id in live:
+            if owned.get(turn_id, (0, ""))[1] == Status.STOPPING:
+                self._stop(turn_id, Reason.CANCELLED)
+        self._stop_lost(live - owned.keys())
         for turn_id in status.forgotten(after=settings.lease_renewal):
             self._launch(turn_id)
-        if began - self._well_since >= settings.lease:
+        if self._well_since is not None and self._renewed_at - self._well_since >= settings.lease:
             self._end_lapsed()
+            batches.sweep(older=ORPHAN_AGE)
+
+    def _note_renewal(self, lease: float) -> None:
+        """Renewals go well as long as each comes soon after the last. One that had to wait, for a lock, for a database
+        that was away, or because this process slept, begins anew: others may have waited as well."""
+        now = time.monotonic()
+        if self._well_since is None or now - self._renewed_at > lease / 2:
+            self._well_since = now
+        self._renewed_at = now
+
+    def _stop_lost(self, unowned: frozenset[UUID]) -> None:
+        """Stop what runs here and is not ours any more: deleted, or somebody else's. Seen twice, because a turn that
+        is just starting is not ours yet."""
+        for turn_id in status.not_mine(unowned & self._unowned, engine=self._engine):
+            logger.warning("turn %s is not ours any more", turn_id)
+            self._stop(turn_id, Reason.INTERRUPTED)
+        self._unowned = unowned
 
     def _end_lapsed(self) -> None:
         for conversation_id, turn_id, attempt in status.lapsed():
             try:
-                compaction.end_lapsed(Place(conversation_id, turn_id, attempt), error=STOPPED_BY_SERVER)
+                compaction.end_lapsed(Place(conversation_id, turn_id, attempt), error=ends.INTERRUPTED)
                 logger.warning("turn %s was left by its process and has been ended", turn_id)
             except (Fenced, NotFound):
                 logger.info("turn %s was ended by another process", turn_id)

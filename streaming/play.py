@@ -14,11 +14,13 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from history.compaction import INTERRUPTED
+from history.context import fit
 from history.events import AssistantMessage, Source, ToolResult, TurnEnded, TurnError
 from llm import types as voice
 from llm.errors import ModelError
 from llm.reply import Reply
 from llm.types import ChatModel, ChatRequest, Delta, TextDelta, ToolCall, Usage
+from streaming import ends
 from streaming.stop import Reason, Stop, Stopped
 from tools.tool import ToolContext
 from tools.toolbox import ToolAnswer, Toolbox
@@ -47,9 +49,12 @@ async def play(
     context: ToolContext,
     stop: Stop,
     max_hops: int,
+    budget: int,
     hop: int = 0,
 ) -> AsyncGenerator[Item, None]:
     """Yield deltas as they come, each hop's message before its tools run, each result as it comes, and one `Ended`.
+
+    `budget` is what the messages of one call may have, in tokens as `history.context` estimates them.
 
     After a delta the caller must come back without waiting for anything (see `Stop.interrupts`).
     """
@@ -70,7 +75,8 @@ async def play(
         if stop.reason is not None:
             yield Ended(None, _end(_stopped(stop), usage=total, finish_reason=None))
             return
-        request = msgspec.structs.replace(request, messages=request.messages + now.exchange())
+        messages = fit(request.messages + now.exchange(), budget=budget)
+        request = msgspec.structs.replace(request, messages=messages)
         hop += 1
 
 
@@ -94,7 +100,7 @@ async def _speak(now: Hop, request: ChatRequest, *, model: ChatModel, stop: Stop
         now.error = TurnError(code=failure.code, message=failure.message)
     except Exception:  # the boundary to the models' adapters: a bug there must not lose what was said
         logger.exception("the model's adapter failed")
-        now.error = INTERNAL
+        now.error = ends.INTERNAL
 
 
 async def _work(now: Hop, *, toolbox: Toolbox, context: ToolContext, stop: Stop) -> AsyncGenerator[ToolResult, None]:
@@ -204,13 +210,8 @@ class Hop:
         return result
 
 
-INTERNAL = TurnError(
-    code="internal", message="Something went wrong on the server. What was said is kept; please retry."
-)
 CANCELLED = TurnError(code="cancelled", message="Stopped.")
-STOPPED_BY_SERVER = TurnError(
-    code="interrupted", message="The answer was interrupted. What was said is kept; please retry."
-)
+"""Not an error, and never told: how a hop that was stopped says so."""
 
 
 def _sum(total: Usage | None, usage: Usage | None) -> Usage | None:
@@ -219,7 +220,7 @@ def _sum(total: Usage | None, usage: Usage | None) -> Usage | None:
 
 
 def _stopped(stop: Stop) -> TurnError:
-    return STOPPED_BY_SERVER if stop.reason is Reason.INTERRUPTED else CANCELLED
+    return ends.INTERRUPTED if stop.reason is Reason.INTERRUPTED else CANCELLED
 
 
 def _end(error: TurnError | None, *, usage: Usage | None, finish_reason: str | None) -> TurnEnded:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import OperationalError, transaction
 
 from access import selectors
 from access.principals import Principal, Scope
@@ -22,6 +22,7 @@ from history import conversations, stopping
 from history.conf import chat_settings
 from history.errors import NotFound
 from history.events import Kind, UserMessage
+from history.locks import transaction_within
 from history.log import appending
 from history.models import ACTIVE, Conversation, Event, Status, Turn
 from history.options import Options
@@ -40,6 +41,8 @@ from streaming.errors import (
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 TITLE = 80
+LOCK_TIMEOUT = 2.0
+"""Seconds that an order waits for a row that somebody else has locked, before it is refused as `Busy`."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,11 +76,18 @@ def start_turn(principal: Principal, conversation_id: UUID, order: Order) -> Sta
     """Store the message and have a turn run for it; the same request id gets the same turn, for ever.
 
     Raises `NotFound`, `Forbidden`, `InvalidRequest`, `TextTooLong`, `UnknownModel`, `RequestConflict`, `TurnActive`,
-    `Draining`, `Busy` or `TooManyTurns`; then nothing is stored.
+    `Draining`, `Busy` (also when the database cannot be asked) or `TooManyTurns`; then nothing is stored.
     """
     principal.require(Scope.CHAT)
     _check(order)
-    with transaction.atomic():
+    try:
+        return _start(principal, conversation_id, order)
+    except OperationalError as error:
+        raise Busy from error
+
+
+def _start(principal: Principal, conversation_id: UUID, order: Order) -> Started:
+    with transaction_within(LOCK_TIMEOUT):
         _lock_user(principal)
         conversation = selectors.conversation(principal, conversation_id)
         earlier = _earlier(principal, conversation, order)
@@ -127,8 +137,8 @@ def delete_conversation(principal: Principal, conversation_id: UUID) -> None:
 
 def _lock_user(principal: Principal) -> None:
     """What is counted per user holds until the commit."""
-    users = get_user_model()._default_manager.select_for_update(no_key=True)
-    if users.filter(pk=principal.user_id).first() is None:
+    users = get_user_model()._base_manager.select_for_update(no_key=True)
+    if users.filter(pk=principal.user_id).values_list("pk").first() is None:
         raise NotFound
 
 

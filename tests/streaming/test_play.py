@@ -7,6 +7,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from history.events import AssistantMessage, ToolResult
 from llm.errors import EmptyReply, Truncated
 from llm.scripted import ScriptedModel, Step, says
@@ -14,6 +16,7 @@ from llm.types import AssistantMessage as Said
 from llm.types import (
     ChatRequest,
     Finish,
+    Message,
     ReasoningDelta,
     TextDelta,
     ToolCallDelta,
@@ -45,17 +48,24 @@ CALLS = (call(), Finish(reason="tool_calls"))
 
 
 async def perform(
-    replies: Sequence[Sequence[Step]], *, tools: Sequence[Tool] = (add,), stop: Stop | None = None, max_hops: int = 8
+    replies: Sequence[Sequence[Step]],
+    *,
+    tools: Sequence[Tool] = (add,),
+    stop: Stop | None = None,
+    max_hops: int = 8,
+    budget: int = 100_000,
+    before: tuple[Message, ...] = (),
 ) -> tuple[list[Any], ScriptedModel]:
     model = ScriptedModel(replies)
     items = play(
-        REQUEST,
+        msgspec.structs.replace(REQUEST, messages=before + REQUEST.messages),
         model=model,
         model_name="m",
         toolbox=Toolbox(tools),
         context=ToolContext(principal="1", conversation="c", turn="t"),
         stop=stop or Stop(),
         max_hops=max_hops,
+        budget=budget,
     )
     return [item async for item in items], model
 
@@ -106,6 +116,20 @@ async def test_several_calls_run_side_by_side_and_are_answered_in_order_in_the_n
     _, model = await perform([[*both, Finish(reason="tool_calls")], says("ok")], tools=[meet])
 
     assert [m.content for m in model.requests[1].messages if isinstance(m, ToolMessage)] == ["a", "b"]
+
+
+async def test_old_exchanges_give_way_to_large_results() -> None:
+    @tool
+    def read() -> str:
+        """Much."""
+        return "x" * 4_000
+
+    old = (UserMessage(text="old " * 500), Said(text="older"))
+    asks = [ToolCallDelta(index=0, id="c", name="read", arguments="{}"), Finish(reason="tool_calls")]
+    asks: list[Step] = [ToolCallDelta(index=0, id="c", name="read", arguments="{}"), Finish(reason="tool_calls")]
+
+    assert [type(message) for message in model.requests[0].messages] == [UserMessage, Said, UserMessage]
+    assert [type(message) for message in model.requests[1].messages] == [UserMessage, Said, ToolMessage]
 
 
 async def test_usage_is_summed_over_the_hops() -> None:
@@ -222,6 +246,7 @@ class Stopper:
             context=ToolContext(principal="1", conversation="c", turn="t"),
             stop=self.stop,
             max_hops=8,
+            budget=100_000,
         ):
             items.append(item)
             if when(item):
