@@ -78,24 +78,28 @@ class Keeper:
         live = self._turns()
         if live:
             status.renew(live, engine=self._engine, lease=settings.lease)
-        self._note_renewal(settings.lease)
+        self.note_renewal(settings.lease)
         for turn_id in live:
             if owned.get(turn_id, (0, ""))[1] == Status.STOPPING:
                 self._stop(turn_id, Reason.CANCELLED)
         self._stop_lost(live - owned.keys())
         for turn_id in status.forgotten(after=settings.lease_renewal):
             self._launch(turn_id)
-        if self._well_since is not None and self._renewed_at - self._well_since >= settings.lease:
+        if self.is_well(settings.lease):
             self._end_lapsed()
             batches.sweep(older=ORPHAN_AGE)
 
-    def _note_renewal(self, lease: float) -> None:
+    def note_renewal(self, lease: float) -> None:
         """Renewals go well as long as each comes soon after the last. One that had to wait, for a lock, for a database
         that was away, or because this process slept, begins anew: others may have waited as well."""
         now = time.monotonic()
         if self._well_since is None or now - self._renewed_at > lease / 2:
             self._well_since = now
         self._renewed_at = now
+
+    def is_well(self, lease: float) -> bool:
+        """Whether renewals have gone well for a whole lease."""
+        return self._well_since is not None and self._renewed_at - self._well_since >= lease
 
     def _stop_lost(self, unowned: frozenset[UUID]) -> None:
         """Stop what runs here and is not ours any more: deleted, or somebody else's. Seen twice, because a turn that

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model
+from django.db import connection, transaction
 
 from access.principals import Principal
-from history import stopping
+from history import compaction, status, stopping
+from history.compaction import Place
 from history.errors import NotFound
-from history.models import DeltaBatch, Event, Turn
+from history.events import AssistantMessage, ToolResult
+from history.models import Conversation, DeltaBatch, Event, Turn
 from llm.errors import Truncated
 from llm.scripted import says
 from llm.types import Finish, ReasoningDelta, TextDelta, ToolCallDelta
-from streaming.database import in_thread
-from streaming.errors import InvalidRequest, RequestConflict, TextTooLong, TooManyTurns, TurnActive
+from streaming import ends
+from streaming.database import in_order_thread, in_thread
+from streaming.errors import Busy, InvalidRequest, RequestConflict, TextTooLong, TooManyTurns, TurnActive
 from streaming.turns import Order, start_turn, stop_turn
 from tests.fold import Folded
 from tests.streaming.conftest import Stage, has_ended
@@ -317,3 +323,92 @@ async def test_a_drained_engine_has_stored_everything_it_showed(stage: Any) -> N
     message = await Event.objects.aget(kind="assistant_message")
     assert message.data["text"] == "To the last letter"
     assert await Turn.objects.values_list("status", "error_code").aget() == ("failed", "interrupted")
+
+
+async def test_a_turn_that_is_deleted_elsewhere_is_stopped_and_leaves_nothing_behind(stage: Any, settings: Any) -> None:
+    settings.CHAT = {**settings.CHAT, "LEASE_RENEWAL": 0.05}
+    on = await stage([[TextDelta(text="secret"), asyncio.Event()]])
+    await on.send()
+    await on.watch(until=lambda folded: folded.draft == "secret")
+
+    await sync_to_async(delete_without_a_word)(on.conversation_id)
+
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(running.task for running in on.engine._running.values()))
+    assert on.model.endings == ["closed"]
+    assert not await DeltaBatch.objects.aexists()
+
+
+def delete_without_a_word(conversation_id: UUID) -> None:
+    """As a shell or another process does."""
+    Event.objects.filter(conversation_id=conversation_id).delete()
+    Turn.objects.filter(conversation_id=conversation_id).delete()
+    Conversation.objects.filter(pk=conversation_id).delete()
+
+
+async def test_a_claim_whose_answer_was_lost_is_asked_again_and_still_holds(stage: Any) -> None:
+    on = await stage([])
+    turn = await Turn.objects.acreate(conversation_id=on.conversation_id, owner=on.user)
+
+    claims = [await in_thread(status.claim, turn.pk, engine=on.engine.id, lease=10.0) for _ in range(2)]
+    foreign = await in_thread(status.claim, turn.pk, engine=uuid4(), lease=10.0)
+
+    assert (claims, foreign) == ([True, True], False)
+    assert await Turn.objects.values_list("attempt", flat=True).aget(pk=turn.pk) == 1
+
+
+async def test_a_task_that_fails_ends_only_what_its_engine_owns(stage: Any) -> None:
+    on = await stage([])
+    turn = await Turn.objects.acreate(
+        conversation_id=on.conversation_id, owner=on.user, status="running", attempt=1, engine=uuid4()
+    )
+
+    await on.engine._give_up(turn.pk, ends.INTERNAL)
+
+    assert await Turn.objects.values_list("status", flat=True).aget(pk=turn.pk) == "running"
+
+
+async def test_the_writes_of_a_hop_may_be_asked_twice(stage: Any) -> None:
+    """A commit whose answer got lost is no error, and viewers hear of it."""
+    on = await stage([])
+    turn = await Turn.objects.acreate(
+        conversation_id=on.conversation_id, owner=on.user, status="running", attempt=1, engine=on.engine.id
+    )
+    place = Place(on.conversation_id, turn.pk, 1)
+    message = AssistantMessage(hop=0, text="One", runs=(("text", 3),))
+    result = ToolResult(hop=0, index=0, tool_call_id="c", name="f", content="2")
+
+    for _ in range(2):
+        await in_thread(compaction.end_hop, place, message)
+        await in_thread(compaction.add_result, place, result)
+
+    assert [event.kind async for event in Event.objects.order_by("seq")] == ["assistant_message", "tool_result"]
+
+
+async def test_a_locked_user_keeps_nobody_else_waiting(stage: Any) -> None:
+    on = await stage([])
+    if connection.vendor != "postgresql":
+        assert connection.vendor == "sqlite", "one lock for all: nothing to keep apart"
+        return
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            get_user_model().objects.select_for_update().get(pk=on.user.pk)
+            held.set()
+            release.wait(30)
+        connection.close()
+
+    holder = asyncio.create_task(asyncio.to_thread(hold))
+    await asyncio.to_thread(held.wait, 10)
+    sends = [asyncio.create_task(in_order_thread(start_turn, on.principal, on.conversation_id, ORDER)) for _ in "ab"]
+
+    await on.fresh()
+
+    assert not any(send.done() for send in sends)
+    assert [type(refusal) for refusal in await asyncio.gather(*sends, return_exceptions=True)] == [Busy, Busy]
+    release.set()
+    await holder
+
+
+ORDER = Order(request_id=None, text="hi")

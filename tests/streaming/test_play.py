@@ -125,8 +125,8 @@ async def test_old_exchanges_give_way_to_large_results() -> None:
         return "x" * 4_000
 
     old = (UserMessage(text="old " * 500), Said(text="older"))
-    asks = [ToolCallDelta(index=0, id="c", name="read", arguments="{}"), Finish(reason="tool_calls")]
     asks: list[Step] = [ToolCallDelta(index=0, id="c", name="read", arguments="{}"), Finish(reason="tool_calls")]
+    _, model = await perform([asks, says("ok")], tools=[read], budget=1_200, before=old)
 
     assert [type(message) for message in model.requests[0].messages] == [UserMessage, Said, UserMessage]
     assert [type(message) for message in model.requests[1].messages] == [UserMessage, Said, ToolMessage]
