@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Literal, TypeAlias
 
+from llm.errors import Malformed
 from llm.types import Delta, Finish, ReasoningDelta, TextDelta, ToolCall, ToolCallDelta, Usage
+
+logger = logging.getLogger(__name__)
 
 Channel: TypeAlias = Literal["text", "reasoning"]
 
 UNNAMED = "unnamed"
 """The name of a call whose tool the model did not say."""
+MOST_CALLS = 64
+"""Calls of one reply. Nobody means more: a model that goes on has lost its way."""
 
 
 class _Call:
-    """A tool call as far as it has come."""
+    """Tool call `number` of the reply, as far as it has come."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.number = number
         self.id = ""
         self.name = ""
         self.arguments = ""
@@ -42,7 +49,10 @@ class Reply:
         self._by_index: dict[int, _Call] = {}
 
     def add(self, delta: Delta) -> int | None:
-        """Take in the next delta. For a fragment of a tool call: which call it belongs to, counted from 0."""
+        """Take in the next delta. For a fragment of a tool call: which call it belongs to, counted from 0.
+
+        Raises `Malformed` for a call beyond `MOST_CALLS`; what was said before stays.
+        """
         match delta:
             case TextDelta(text=text):
                 self._say("text", text)
@@ -95,8 +105,7 @@ class Reply:
     def _add_call(self, fragment: ToolCallDelta) -> int:
         call = self._known(fragment)
         if call is None or _begins_another(call, fragment=fragment):
-            call = _Call()
-            self._calls.append(call)
+            call = self._new_call()
         if fragment.index is not None:
             self._by_index[fragment.index] = call
         is_repeat = bool(fragment.name) and call.arguments == fragment.arguments
@@ -104,7 +113,15 @@ class Reply:
         call.name = call.name or fragment.name or ""
         if not is_repeat:
             call.arguments += fragment.arguments
-        return self._calls.index(call)
+        return call.number
+
+    def _new_call(self) -> _Call:
+        if len(self._calls) == MOST_CALLS:
+            logger.warning("a reply with more than %d tool calls is given up", MOST_CALLS)
+            raise Malformed
+        call = _Call(len(self._calls))
+        self._calls.append(call)
+        return call
 
     def _known(self, fragment: ToolCallDelta) -> _Call | None:
         """The call which the fragment would continue: by index, else by id, else the newest."""

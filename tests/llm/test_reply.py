@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm.reply import UNNAMED, Reply
+from llm.errors import Malformed
+from llm.reply import MOST_CALLS, UNNAMED, Reply
 from llm.types import Delta, Finish, ReasoningDelta, TextDelta, ToolCall, ToolCallDelta, Usage
 
 
@@ -190,3 +191,13 @@ def test_add_says_which_call_a_fragment_belongs_to() -> None:
 
     assert places == [0, 1, 0, 1, 0, 1]
     assert reply.add(TextDelta(text="a")) is None
+
+
+def test_a_model_gone_mad_is_not_listened_to_for_ever() -> None:
+    reply = folded(*(call(number, name="f") for number in range(MOST_CALLS)))
+
+    with pytest.raises(Malformed):
+        reply.add(call(MOST_CALLS, name="f"))
+
+    assert len(reply.calls()) == MOST_CALLS
+    assert reply.add(call(MOST_CALLS - 1, arguments="{}")) == MOST_CALLS - 1

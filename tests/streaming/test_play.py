@@ -11,6 +11,7 @@ import msgspec
 
 from history.events import AssistantMessage, ToolResult
 from llm.errors import EmptyReply, Truncated
+from llm.reply import MOST_CALLS
 from llm.scripted import ScriptedModel, Step, says
 from llm.types import AssistantMessage as Said
 from llm.types import (
@@ -138,6 +139,23 @@ async def test_usage_is_summed_over_the_hops() -> None:
     )
 
     assert items[-1].ended.usage == Usage(prompt=30, completion=3, reasoning=1)
+
+
+async def test_of_more_calls_than_anybody_means_none_is_run() -> None:
+    ran: list[int] = []
+
+    @tool
+    def note(number: int) -> None:
+        """Note it."""
+        ran.append(number)
+
+    calls = [call(number, name="note", arguments=f'{{"number": {number}}}') for number in range(MOST_CALLS + 1)]
+    items, model = await perform([[TextDelta(text="Let me see. "), *calls, Finish(reason="tool_calls")]], tools=[note])
+
+    ended = items[-1]
+    assert (ended.ended.status, ended.ended.error.code) == ("failed", "malformed")
+    assert (ended.message.text, ended.message.tool_calls) == ("Let me see. ", ())
+    assert (ran, len(model.requests)) == ([], 1)
 
 
 async def test_at_the_hop_limit_the_viewer_is_warned_and_the_model_asked_once_more_without_tools() -> None:
