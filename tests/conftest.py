@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.db import connection
+
+from tests.provider import ProviderProcess
 
 HERE = Path(__file__).parent
 DATABASE_FIXTURES = {"db", "transactional_db", "django_db_reset_sequences"}
@@ -46,3 +48,17 @@ def user(db: None) -> User:
 def other_user(db: None) -> User:
     """Somebody else."""
     return get_user_model().objects.create_user("bob")
+
+
+@pytest.fixture(scope="session")
+def provider_process() -> Iterator[ProviderProcess]:
+    """One provider for all tests."""
+    with ProviderProcess() as process:
+        yield process
+
+
+@pytest.fixture
+def provider(provider_process: ProviderProcess) -> ProviderProcess:
+    """The provider, fresh."""
+    provider_process.reset()
+    return provider_process

@@ -90,20 +90,6 @@ def page(context: BrowserContext, static_site: str) -> Page:
 
 
 @pytest.fixture(scope="session")
-def provider_process() -> Iterator[ProviderProcess]:
-    """One provider for all pages."""
-    with ProviderProcess() as process:
-        yield process
-
-
-@pytest.fixture
-def provider(provider_process: ProviderProcess) -> ProviderProcess:
-    """The provider, fresh."""
-    provider_process.reset()
-    return provider_process
-
-
-@pytest.fixture(scope="session")
 def server(provider_process: ProviderProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server where every visitor is a guest of their own."""
     folder = tmp_path_factory.mktemp("pages")

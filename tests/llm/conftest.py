@@ -1,10 +1,9 @@
-"""What tests of the voice share: a scripted provider as a process of its own, and the adapter that talks to it."""
+"""What tests of the voice share: the adapter that talks to the scripted provider."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
-import pytest
 import pytest_asyncio
 
 from llm.deadlines import Deadlines
@@ -14,20 +13,6 @@ from llm.types import ChatModel, ChatRequest, UserMessage
 from tests.provider import ProviderProcess
 
 REQUEST = ChatRequest(messages=(UserMessage(text="Hello?"),), call_id="turn:1:0")
-
-
-@pytest.fixture(scope="session")
-def provider_process() -> Iterator[ProviderProcess]:
-    """One provider for all tests."""
-    with ProviderProcess() as process:
-        yield process
-
-
-@pytest.fixture
-def provider(provider_process: ProviderProcess) -> ProviderProcess:
-    """The provider, fresh."""
-    provider_process.reset()
-    return provider_process
 
 
 @pytest_asyncio.fixture

@@ -41,20 +41,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session")
-def provider_process() -> Iterator[ProviderProcess]:
-    """One provider for all tests."""
-    with ProviderProcess() as process:
-        yield process
-
-
-@pytest.fixture
-def provider(provider_process: ProviderProcess) -> ProviderProcess:
-    """The provider, fresh."""
-    provider_process.reset()
-    return provider_process
-
-
-@pytest.fixture(scope="session")
 def site(provider_process: ProviderProcess, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """One site for all tests; each has a user of its own."""
     return Site(tmp_path_factory.mktemp("site"), provider_url=provider_process.base_url)
