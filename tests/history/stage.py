@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import contextmanager
 from functools import partial
-from threading import Barrier, Event, Thread
+from threading import Barrier, Event, Semaphore, Thread
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -14,7 +14,7 @@ from django.db import connection, transaction
 
 from history import log, status
 from history.compaction import Place
-from history.draft import merge_runs
+from history.draft import Draft, merge_runs
 from history.events import AssistantMessage, ToolResult, UserMessage
 from history.log import appending
 from history.models import Conversation, DeltaBatch, Turn
@@ -49,6 +49,13 @@ def place_of(turn: Turn) -> Place:
     """Where the turn's present attempt writes."""
     turn.refresh_from_db()
     return Place(turn.conversation_id, turn.pk, turn.attempt)
+
+
+def engine_of(place: Place) -> UUID:
+    """The engine that owns the turn."""
+    engine = Turn.objects.values_list("engine", flat=True).get(pk=place.turn_id)
+    assert engine is not None
+    return engine
 
 
 def running(user: User, *, lease: float = 60.0) -> Place:
@@ -94,6 +101,36 @@ def entries(conversation_id: UUID) -> list[tuple[int, str, dict[str, Any]]]:
 def kinds(conversation_id: UUID) -> list[str]:
     """The kinds of a conversation's events, in order."""
     return [kind for _, kind, _ in entries(conversation_id)]
+
+
+class Watched(Draft):
+    """A draft that lets a test wait until the writer has looked at it, or has stored of it."""
+
+    def __init__(self, place: Place, *, hop: int = 0) -> None:
+        super().__init__(place.conversation_id, turn_id=place.turn_id, attempt=place.attempt, hop=hop, after_seq=1)
+        self.looks = Semaphore(0)
+        self.looked: Callable[[], None] = lambda: None
+        self.stores = Semaphore(0)
+
+    def unstored(self) -> Any:
+        self.looks.release()
+        self.looked()
+        return super().unstored()
+
+    def mark_stored(self, *, parts: int, length: int) -> None:
+        super().mark_stored(parts=parts, length=length)
+        self.stores.release()
+
+    def say(self, text: str) -> None:
+        self.append("text", text)
+
+    def wait_until_stored(self) -> None:
+        while self.stored < self.length:
+            assert self.stores.acquire(timeout=WAIT), "never stored"
+
+    def wait_for_looks(self, count: int) -> None:
+        for _ in range(count):
+            assert self.looks.acquire(timeout=WAIT), "never looked at"
 
 
 def at_once(*calls: Callable[[], T]) -> list[T | Exception]:

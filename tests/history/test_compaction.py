@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from django.db import DatabaseError, IntegrityError, OperationalError
 
 from history import compaction, replay, status
+from history.committed import Committed
 from history.compaction import Place
 from history.errors import Fenced, NotFound
 from history.events import AssistantMessage, ToolResult, TurnEnded, TurnError
@@ -21,6 +22,7 @@ from tests.history.stage import (
     at_once,
     batches,
     claimed,
+    engine_of,
     entries,
     interrupted,
     kinds,
@@ -39,6 +41,10 @@ COMPLETED = TurnEnded(status="completed", finish_reason="stop")
 def end(place: Place, text: str | None = "bye", *, hop: int = 0) -> None:
     message = None if text is None else said(text, hop=hop)
     compaction.end_turn(place, message=message, ended=COMPLETED)
+
+
+def give_up(place: Place) -> None:
+    compaction.end_broken(place.turn_id, engine=engine_of(place), error=GONE)
 
 
 def state(place: Place) -> str:
@@ -72,17 +78,20 @@ def test_a_hop_takes_only_its_own_batches(user: User) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_ending_a_hop_twice_is_refused_and_changes_nothing(user: User) -> None:
-    """A2.18, A2.26h."""
+def test_ending_a_hop_twice_changes_nothing(user: User, told: list[Committed]) -> None:
+    """A2.18, A2.26h: whoever did not hear of its commit may ask again, and those who follow hear where the log is."""
     place = running(user)
     compaction.end_hop(place, said("hello", calls=1))
     store(place, [("text", "next")], hop=1)
     before = entries(place.conversation_id), batches(place.turn_id)
+    told.clear()
 
-    with pytest.raises(IntegrityError):
-        compaction.end_hop(place, said("hello again", calls=1))
+    compaction.end_hop(place, said("hello", calls=1))
 
     assert (entries(place.conversation_id), batches(place.turn_id)) == before
+    assert [(change.conversation_id, change.last_seq, change.entries) for change in told] == [
+        (place.conversation_id, 2, ())
+    ]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -92,12 +101,22 @@ def test_a_tool_answers_once(user: User) -> None:
     compaction.end_hop(place, said("a", calls=2))
     compaction.add_result(place, answered("one"))
 
-    with pytest.raises(IntegrityError):
-        compaction.add_result(place, answered("two"))
-    compaction.add_result(place, answered("three", index=1))
+    compaction.add_result(place, answered("one, again"))
+    compaction.add_result(place, answered("two", index=1))
 
-    results = [data["content"] for _, kind, data in entries(place.conversation_id) if kind == "tool_result"]
-    assert results == ["one", "three"]
+    results = [(seq, data["content"]) for seq, kind, data in entries(place.conversation_id) if kind == "tool_result"]
+    assert results == [(3, "one"), (4, "two")]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_write_that_is_refused_for_another_reason_is_not_taken_for_done(user: User) -> None:
+    place = running(user)
+    Event.objects.create(conversation_id=place.conversation_id, seq=2, kind="weather_report", data={})
+
+    with pytest.raises(IntegrityError):
+        compaction.end_hop(place, said("hello", calls=1))
+
+    assert kinds(place.conversation_id) == ["user_message", "weather_report"]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -183,7 +202,7 @@ def test_a_turn_ends_once_however_many_end_it_at_once(user: User) -> None:
             partial(end, place, None),
             partial(compaction.end_lapsed, place, error=GONE),
             partial(compaction.end_lapsed, place, error=GONE),
-            partial(compaction.end_broken, place.turn_id, error=GONE),
+            partial(give_up, place),
         )
 
         assert [result for result in results if not isinstance(result, Fenced | None)] == []
@@ -363,7 +382,7 @@ def test_a_broken_turn_ends_with_what_is_stored_of_it(user: User) -> None:
     compaction.end_hop(place, said("a", calls=1))
     store(place, [("text", "half")], hop=1)
 
-    compaction.end_broken(place.turn_id, error=GONE)
+    give_up(place)
 
     assert [(kind, data.get("text", data.get("content"))) for _, kind, data in entries(place.conversation_id)] == [
         ("user_message", "hi"),
@@ -377,27 +396,30 @@ def test_a_broken_turn_ends_with_what_is_stored_of_it(user: User) -> None:
 
 
 @pytest.mark.django_db
-def test_a_queued_turn_that_cannot_begin_ends_as_broken(user: User) -> None:
-    """Edge f, without an answer: its profile is gone, say."""
-    turn = new_turn(new_conversation(user))
+def test_a_broken_turn_that_was_to_stop_is_cancelled(user: User) -> None:
+    place = running(user)
+    store(place, [("text", "half")])
+    assert status.request_stop(place.turn_id)
 
-    compaction.end_broken(turn.pk, error=GONE)
+    give_up(place)
 
-    assert kinds(turn.conversation_id) == ["user_message", "turn_ended"]
-    assert state(place_of(turn)) == Status.FAILED
+    assert state(place) == Status.CANCELLED
+    assert [data["status"] for _, kind, data in entries(place.conversation_id) if kind == "turn_ended"] == ["cancelled"]
 
 
 @pytest.mark.django_db
-def test_ending_as_broken_what_is_over_or_gone_does_nothing(user: User) -> None:
-    place = running(user)
-    end(place)
-    before = entries(place.conversation_id)
+@pytest.mark.parametrize("which", ["queued", "somebody else's", "ended", "gone"])
+def test_an_engine_gives_up_its_own_active_turns_only(user: User, which: str) -> None:
+    """R10. What was never claimed stays queued, for whoever can run it."""
+    place = place_of(new_turn(new_conversation(user))) if which == "queued" else running(user)
+    if which == "ended":
+        end(place)
+    engine = engine_of(place) if which == "ended" else uuid4()
+    before = entries(place.conversation_id), state(place)
 
-    compaction.end_broken(place.turn_id, error=GONE)
-    compaction.end_broken(uuid4(), error=GONE)
+    compaction.end_broken(uuid4() if which == "gone" else place.turn_id, engine=engine, error=GONE)
 
-    assert entries(place.conversation_id) == before
-    assert state(place) == Status.COMPLETED
+    assert (entries(place.conversation_id), state(place)) == before
 
 
 @pytest.mark.django_db(transaction=True)
@@ -406,9 +428,7 @@ def test_a_turn_that_ends_while_somebody_gives_up_on_it_ends_once(user: User, mo
     """R9."""
     place = running(user)
 
-    broken, ended = interrupted(
-        partial(compaction.end_broken, place.turn_id, error=GONE), by=partial(end, place), before=moment
-    )
+    broken, ended = interrupted(partial(give_up, place), by=partial(end, place), before=moment)
 
     assert broken is None, "nothing happens if it has ended already"
     assert kinds(place.conversation_id).count("turn_ended") == 1

@@ -321,7 +321,7 @@ def test_what_does_not_fit_is_not_even_read(user: User) -> None:
 
     assert texts(messages)[-2:] == ["q299", "a299"]
     assert 2 < len(messages) < 20
-    assert len(queries) <= 3
+    assert len(queries) <= 6
 
 
 @given(st.lists(words, min_size=1, max_size=5))
@@ -337,3 +337,28 @@ def test_calls_and_results_count_too() -> None:
 
     assert context.estimate(llm.AssistantMessage(text="", tool_calls=(call,))) >= 100
     assert context.estimate(llm.ToolMessage(tool_call_id="1", name="clock", content="x" * 400)) >= 100
+
+
+exchange = st.builds(
+    lambda text, hops: context.messages_of(
+        [(Kind.USER_MESSAGE, {"text": text}), *((Kind.ASSISTANT_MESSAGE, to_builtins(hop)) for hop in hops)]
+    ),
+    words,
+    st.lists(st.builds(said, words, calls=st.integers(0, 2)), max_size=3),
+)
+
+
+@given(st.booleans(), st.lists(exchange, min_size=1, max_size=5), st.integers(0, 200))
+def test_what_is_cut_to_fit_is_whole_exchanges_and_the_newest_of_them(
+    system: bool, told: list[tuple[Message, ...]], budget: int
+) -> None:
+    """A2.26a: also while a turn grows, hop by hop."""
+    head: tuple[Message, ...] = (llm.SystemMessage(text="Be kind."),) if system else ()
+
+    def cut(kept: int) -> tuple[Message, ...]:
+        return (*head, *(message for one in told[len(told) - kept :] for message in one))
+
+    fitted = context.fit(cut(len(told)), budget=budget)
+
+    fits = [kept for kept in range(1, len(told) + 1) if sum(map(context.estimate, cut(kept))) <= budget]
+    assert fitted == cut(max(fits, default=1))

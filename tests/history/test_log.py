@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from uuid import UUID, uuid4
 
@@ -21,15 +20,6 @@ from tests.history.stage import answered, at_once, elsewhere, new_conversation, 
 
 WRITERS = 8
 EACH = 5
-
-
-@pytest.fixture
-def told() -> Iterator[list[Committed]]:
-    """What a listener has heard, in order."""
-    heard: list[Committed] = []
-    committed.listeners.append(heard.append)
-    yield heard
-    committed.listeners.remove(heard.append)
 
 
 @pytest.fixture

@@ -69,6 +69,19 @@ def test_only_a_queued_turn_can_be_claimed(user: User) -> None:
     assert [again, while_stopping, afterwards, status.claim(uuid4(), engine=uuid4(), lease=60)] == [False] * 4
 
 
+@pytest.mark.django_db
+def test_an_engine_that_did_not_hear_that_it_has_a_turn_may_ask_again(user: User) -> None:
+    engine = uuid4()
+    place = claimed(new_turn(new_conversation(user)), engine=engine)
+
+    again = status.claim(place.turn_id, engine=engine, lease=60)
+    end(place)
+    afterwards = status.claim(place.turn_id, engine=engine, lease=60)
+
+    assert (again, afterwards) == (True, False)
+    assert Turn.objects.values_list("attempt", flat=True).get() == place.attempt
+
+
 @pytest.mark.django_db(transaction=True)
 def test_one_of_many_who_stop_a_turn_is_told_that_they_did(user: User) -> None:
     """Edge c."""
@@ -269,6 +282,19 @@ def test_an_engine_knows_its_active_turns(user: User) -> None:
     end(third)
 
     assert status.owned(mine) == {first.turn_id: (1, Status.RUNNING), second.turn_id: (1, Status.STOPPING)}
+
+
+@pytest.mark.django_db
+def test_an_engine_finds_out_which_turns_are_not_its_own_any_more(user: User) -> None:
+    """R10: its own and those it may still claim are; what is ended, gone or another's is not."""
+    mine = uuid4()
+    kept, over = (claimed(new_turn(new_conversation(user)), engine=mine) for _ in range(2))
+    foreign, queued, gone = running(user), new_turn(new_conversation(user)), uuid4()
+    end(over)
+
+    lost = status.not_mine([kept.turn_id, over.turn_id, foreign.turn_id, queued.pk, gone], engine=mine)
+
+    assert lost == {over.turn_id, foreign.turn_id, gone}
 
 
 @pytest.mark.django_db(transaction=True)

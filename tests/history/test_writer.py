@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from itertools import pairwise
-from threading import Semaphore
+from threading import Barrier, Semaphore
 from typing import Any, Protocol
 
 import pytest
@@ -20,7 +20,7 @@ from history.events import TurnError
 from history.log import appending
 from history.models import DeltaBatch
 from history.writer import Writer
-from tests.history.stage import WAIT, at_once, batches, elsewhere, kinds, running, said
+from tests.history.stage import WAIT, Watched, at_once, batches, elsewhere, engine_of, kinds, running, said
 
 GONE = TurnError(code="internal", message="Something went wrong.")
 FAST = 0.01
@@ -28,36 +28,6 @@ NEVER = 3600.0
 """An interval after which no test is still there: what happens, happens for another reason."""
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-class Watched(Draft):
-    """A draft that lets a test wait until the writer has looked at it, or has stored of it."""
-
-    def __init__(self, place: Place, *, hop: int = 0) -> None:
-        super().__init__(place.conversation_id, turn_id=place.turn_id, attempt=place.attempt, hop=hop, after_seq=1)
-        self.looks = Semaphore(0)
-        self.looked: Callable[[], None] = lambda: None
-        self.stores = Semaphore(0)
-
-    def unstored(self) -> Any:
-        self.looks.release()
-        self.looked()
-        return super().unstored()
-
-    def mark_stored(self, *, parts: int, length: int) -> None:
-        super().mark_stored(parts=parts, length=length)
-        self.stores.release()
-
-    def say(self, text: str) -> None:
-        self.append("text", text)
-
-    def wait_until_stored(self) -> None:
-        while self.stored < self.length:
-            assert self.stores.acquire(timeout=WAIT), "never stored"
-
-    def wait_for_looks(self, count: int) -> None:
-        for _ in range(count):
-            assert self.looks.acquire(timeout=WAIT), "never looked at"
 
 
 class Start(Protocol):
@@ -115,6 +85,17 @@ def be_impatient() -> None:
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA busy_timeout = 50")
+
+
+def fill_the_pool() -> None:
+    """Leave many connections in it, which wait to be used again."""
+    everybody = Barrier(8)
+
+    def connect() -> None:
+        connection.ensure_connection()
+        everybody.wait(WAIT)
+
+    assert at_once(*[connect] * 8) == [None] * 8
 
 
 def cut_off_everybody_else() -> None:
@@ -364,7 +345,7 @@ def test_text_outlasts_a_database_that_is_away(user: User, start: Start) -> None
                 draft.wait_for_looks(2)
                 assert said_so_far + f"{n} before, " == text_of(draft)
         else:
-            at_once(*[partial(text_of, draft)] * 8)  # connections that wait in the pool to be used again
+            fill_the_pool()
             cut_off_everybody_else()
             draft.say(f"{n} meanwhile, ")
         draft.wait_until_stored()
@@ -427,7 +408,7 @@ def test_a_locked_conversation_holds_up_nobody_else(user: User, start: Start) ->
     with lock(first), lock(second):
         waiting = [
             writer.run(partial(compaction.end_hop, first, said("a", calls=1))),
-            writer.run(partial(compaction.end_broken, second.turn_id, error=GONE)),
+            writer.run(partial(compaction.end_broken, second.turn_id, engine=engine_of(second), error=GONE)),
         ]
         for n in range(3):
             draft.say(f"{n} ")
