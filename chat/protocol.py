@@ -9,10 +9,11 @@ from typing import Any, get_args
 
 import msgspec
 
+from access.errors import UnknownModel
 from chat import consumer  # noqa: F401 -- so that every error there is, is known
 from chat.close import Close
 from history.errors import ChatError
-from history.events import DATA, Kind
+from history.events import DATA, Kind, TurnError
 from llm.errors import ModelError
 from streaming import ends, frames
 
@@ -90,10 +91,12 @@ def _errors() -> Iterable[tuple[str, str]]:
 
 
 def _turn_errors() -> Iterable[tuple[str, str]]:
-    for error in sorted(set(_below(ModelError)) - {ModelError}, key=lambda error: error.code):
-        yield f"`{error.code}`", _said(error)
-    for known in (ends.INTERNAL, ends.INTERRUPTED):
-        yield f"`{known.code}`", known.message
+    """Whatever can be in `turn_ended`: the model failed, its profile is gone, or the server is to blame."""
+    classes: list[type[Any]] = [*_below(ModelError), UnknownModel]
+    said = {error.code: _said(error) for error in classes}
+    said |= {error.code: error.message for error in vars(ends).values() if isinstance(error, TurnError)}
+    for code, sentence in sorted(said.items()):
+        yield f"`{code}`", sentence
 
 
 def _closes() -> Iterable[tuple[str, str]]:

@@ -9,12 +9,15 @@ import msgspec
 import pytest
 from django.conf import settings
 
+from access.errors import UnknownModel
 from chat.close import BY_CODE, Close
 from chat.problems import STATUS
-from chat.protocol import EXAMPLES, error_classes, rewritten
+from chat.protocol import EXAMPLES, error_classes, rewritten, sections
 from history.errors import ChatError
+from llm.errors import Malformed
 from streaming import frames
 from streaming.errors import Draining
+from streaming.play import CANCELLED
 
 DOCUMENT = (settings.BASE_DIR / "PROTOCOL.md").read_text(encoding="utf-8")
 
@@ -47,6 +50,17 @@ def test_every_close_code_has_a_reason_in_the_table_and_every_reason_is_a_known_
 
     assert set(BY_CODE) <= codes
     assert set(BY_CODE.values()) | {Close.INTERNAL} == set(Close)
+
+
+def test_every_code_with_which_a_turn_can_fail_is_listed_once() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", sections()["turn-errors"], flags=re.MULTILINE)
+    sources = [path.read_text(encoding="utf-8") for path in settings.BASE_DIR.glob("streaming/*.py")]
+    made = {code for source in sources for code in re.findall(r'TurnError\(\s*code="(\w+)"', source)}
+    never_shown = {CANCELLED.code}
+
+    assert len(listed) == len(set(listed))
+    assert set(listed) >= (made - never_shown) | {UnknownModel.code, Malformed.code}
+    assert {"internal", "interrupted"} <= made
 
 
 def test_every_code_that_the_prose_names_exists() -> None:
