@@ -107,6 +107,10 @@ class Writer:
             self._changed.notify()
         return job.result
 
+    def flush(self) -> None:
+        """A tick at once; a job for `run()`."""
+        self._tick()
+
     def stop(self, *, timeout: float) -> bool:
         """Write what is left and end the thread; False if it took longer than `timeout` seconds."""
         with self._changed:

@@ -15,6 +15,7 @@ import msgspec
 from history import compaction
 from history.compaction import Place
 from history.draft import Draft
+from history.errors import Fenced, NotFound
 from history.events import AssistantMessage, ToolResult
 from history.writer import Writer
 from llm.types import Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
@@ -51,6 +52,11 @@ class Drive:
                         self._tail.wake()
                     else:
                         await self._store(item)
+        except (Fenced, NotFound):
+            raise
+        except Exception:
+            await self._write(self._writer.flush)  # what was shown is to be stored, though the turn fails
+            raise
         finally:
             self._close()
 

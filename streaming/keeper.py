@@ -9,12 +9,10 @@ from collections.abc import Callable
 from threading import Event, Thread
 from uuid import UUID
 
-from django.db import connection
-
 from history import batches, compaction, status
 from history.compaction import Place
 from history.conf import chat_settings
-from history.connections import reconnect
+from history.connections import own_connection, reconnect
 from history.errors import Fenced, NotFound
 from history.models import Status
 from streaming import ends
@@ -58,18 +56,15 @@ class Keeper:
         self._thread.join(timeout=1.0)
 
     def _loop(self) -> None:
-        try:
-            while True:
+        with own_connection():
+            while not self._ending.is_set():
                 try:
                     self.round()
                 except Exception:  # the top of the thread: the next round may go well
                     logger.exception("leases could not be kept; trying again")
                     self._well_since = None
                     reconnect()
-                if self._ending.wait(chat_settings().lease_renewal):
-                    return
-        finally:
-            connection.close()
+                self._ending.wait(chat_settings().lease_renewal)
 
     def round(self) -> None:
         """Renew, pass on stops, launch the forgotten, then end the turns of the dead."""

@@ -20,8 +20,9 @@ from history.events import AssistantMessage, ToolResult
 from history.models import Conversation, DeltaBatch, Event, Turn
 from llm.errors import Truncated
 from llm.scripted import says
-from llm.types import Finish, ReasoningDelta, TextDelta, ToolCallDelta
+from llm.types import Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 from streaming import ends
+from streaming import engine as engines
 from streaming.database import in_order_thread, in_thread
 from streaming.errors import Busy, InvalidRequest, RequestConflict, TextTooLong, TooManyTurns, TurnActive
 from streaming.turns import Order, start_turn, stop_turn
@@ -412,3 +413,20 @@ async def test_a_locked_user_keeps_nobody_else_waiting(stage: Any) -> None:
 
 
 ORDER = Order(request_id=None, text="hi")
+
+
+async def test_what_was_shown_is_stored_even_if_the_loop_itself_breaks(stage: Any, settings: Any) -> None:
+    settings.CHAT = {**settings.CHAT, "BATCH_INTERVAL": 60.0}
+    on = await stage([[TextDelta(text="So far, so good"), Usage(prompt=1, completion=1), Finish(reason="stop")]])
+
+    def costs_too_much(usage: Usage, *, prices: object) -> None:
+        raise ArithmeticError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engines, "cost", costs_too_much)
+        await on.send()
+        folded = await on.watch(until=has_ended())
+
+    assert folded.events[2]["data"]["text"] == "So far, so good"
+    assert folded.events[3]["data"]["error"]["code"] == "internal"
+    await the_law_holds(on, folded)
