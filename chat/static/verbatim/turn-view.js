@@ -101,7 +101,7 @@ function progress(turn, draft, stopping) {
 }
 
 function ending({ end }, mayRetry) {
-  if (end.status === "cancelled") return [note("You stopped this answer.", "stop")];
+  if (end.status === "cancelled") return [note("Stopped.", "stop")];
   if (end.status === "failed") return [failure(end.error, mayRetry)];
   return ENDS[end.finishReason] ? [note(ENDS[end.finishReason], "warning")] : [];
 }
