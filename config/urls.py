@@ -1,7 +1,9 @@
 """What this site answers: the chat at its root, the admin, and two questions of an orchestrator."""
 
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from config import health
 
@@ -9,5 +11,6 @@ urlpatterns = [
     path("live/", health.live, name="live"),
     path("ready/", health.ready, name="ready"),
     path("admin/", admin.site.urls),
+    path("favicon.ico", RedirectView.as_view(url=static("verbatim/icon.svg"))),  # the admin's pages name none
     path("", include("chat.urls")),
 ]

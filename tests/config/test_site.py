@@ -90,3 +90,10 @@ async def test_static_files_need_no_collecting(async_client: AsyncClient) -> Non
     assert response["Content-Type"].startswith("text/css")
     assert "Access-Control-Allow-Origin" not in response
     assert "Content-Security-Policy" in response
+
+
+async def test_a_browser_that_asks_for_an_icon_anywhere_gets_the_chats(async_client: AsyncClient) -> None:
+    response = await async_client.get("/favicon.ico", follow=True)
+
+    assert response.redirect_chain == [("/static/verbatim/icon.svg", HTTPStatus.FOUND)]
+    assert response["Content-Type"] == "image/svg+xml"
