@@ -170,7 +170,7 @@ def stop(page: Page, provider: IndependentProvider) -> None:
 
     page.get_by_role("button", name="Stop the answer").click()
 
-    expect(turn).to_contain_text("You stopped this answer.")
+    expect(turn.locator(".answer-note")).to_have_text("Stopped.")
     kept = turn.locator(".hop > .markdown").last.text_content() or ""
     assert WORDS.startswith(kept.strip())
     assert not provider.requests()[-1]["completed"]
