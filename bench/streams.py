@@ -117,7 +117,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, ProviderProcess() as provider:
         words = int(RATE * (options.seconds + 2 * WARM_UP + options.streams / 25))
         provider.script([{"words": words, "rate": RATE, "stamped": True}])
-        site = Site(Path(folder), provider_url=provider.base_url, env={"LOG_LEVEL": "WARNING"})
+        site = Site(Path(folder), provider_url=provider.base_url)
         key = site.key_for("bench")
         with site.start(options.server, chat={"MAX_TURNS_PER_USER": 100_000}) as server:
             os.sched_setaffinity(server.pid, {SERVER_CORE})

@@ -96,9 +96,11 @@ class Hub:
         while True:
             await asyncio.sleep(chat_settings().position_poll)
             followed = list(self._tails)
+            elsewhere = [conversation_id for conversation_id, tail in self._tails.items() if not tail.live]
             if followed:
                 with _logged("positions"):
-                    self._compare(*await in_thread(_stored, followed), asked=followed)
+                    drafts, last = await in_thread(_stored, followed, elsewhere=elsewhere)
+                    self._compare(drafts, last, asked=followed)
 
     def _compare(self, drafts: Mapping[UUID, Draft], last: Mapping[UUID, int], *, asked: list[UUID]) -> None:
         for conversation_id in asked:
@@ -128,9 +130,10 @@ class Hub:
             viewer.refuse(refusal)
 
 
-def _stored(conversation_ids: list[UUID]) -> tuple[Mapping[UUID, Draft], Mapping[UUID, int]]:
-    """Drafts first, positions second: a draft whose hop ends in between is then known to be behind."""
-    drafts = stored_drafts(conversation_ids)
+def _stored(conversation_ids: list[UUID], *, elsewhere: list[UUID]) -> tuple[Mapping[UUID, Draft], Mapping[UUID, int]]:
+    """Where these conversations stand, and the stored drafts of those in which nothing runs here. Drafts first,
+    positions second: a draft whose hop ends in between is then known to be behind."""
+    drafts = stored_drafts(elsewhere) if elsewhere else {}
     return drafts, positions(conversation_ids)
 
 
