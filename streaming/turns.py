@@ -199,8 +199,9 @@ def _newest(conversation: Conversation) -> UUID | None:
 
 
 def _text_of(turn: Turn | None) -> str:
-    assert turn is not None
-    data = Event.objects.filter(turn=turn, kind=Kind.USER_MESSAGE).values_list("data", flat=True).get()
+    data = Event.objects.filter(turn=turn, kind=Kind.USER_MESSAGE).values_list("data", flat=True).first()
+    if data is None:
+        raise InvalidRequest("The turn to replace has no message that could be asked again.")
     return msgspec.convert(data, UserMessage).text
 
 
