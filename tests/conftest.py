@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, connections
 
 from tests.provider import ProviderProcess
 
@@ -62,3 +63,11 @@ def provider(provider_process: ProviderProcess) -> ProviderProcess:
     """The provider, fresh."""
     provider_process.reset()
     return provider_process
+
+
+@pytest.fixture
+async def async_db(transactional_db: None) -> AsyncIterator[None]:
+    """A database for a test with a loop. The thread in which its queries run keeps no connection: a later test may
+    cut off every connection there is."""
+    yield
+    await sync_to_async(connections.close_all)()

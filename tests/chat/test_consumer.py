@@ -37,7 +37,7 @@ def socket(conversation_id: UUID, *, key: str) -> WebsocketCommunicator:
     return WebsocketCommunicator(application, address, headers=[(b"x-api-key", key.encode())])
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("async_db")
 @pytest.mark.parametrize("scopes", [(), (Scope.CHAT,), (Scope.CHAT, Scope.ADMIN)], ids=",".join)
 async def test_a_key_that_may_not_read_sees_nothing(scopes: tuple[Scope, ...]) -> None:
     conversation_id, key = await sync_to_async(new_conversation)(scopes)

@@ -11,7 +11,6 @@ from uuid import UUID, uuid4
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
-from django.db import connections
 
 from access.principals import Principal
 from history.models import Conversation
@@ -62,7 +61,7 @@ def has_ended(turns: int = 1) -> Callable[[Folded], bool]:
 
 
 @pytest.fixture
-async def stage(transactional_db: None) -> AsyncIterator[Callable[[Sequence[Sequence[Step]]], Any]]:
+async def stage(async_db: None) -> AsyncIterator[Callable[[Sequence[Sequence[Step]]], Any]]:
     """Sets the stage: `await stage([reply, ...])`."""
     from django.contrib.auth import get_user_model
 
@@ -80,4 +79,3 @@ async def stage(transactional_db: None) -> AsyncIterator[Callable[[Sequence[Sequ
     if engine is not None:
         await engine.drain(patience=0.0)
         engines._engine = None
-    await sync_to_async(connections.close_all)()  # the thread that ran this test's own queries
