@@ -130,10 +130,12 @@ def test_a_message_stays_on_the_page_until_its_event_is_there(page: Page, server
     request_id = page.evaluate("conversation.send({ text: 'hello' }).requestId")
     server.tell(type="accepted", request_id=request_id, turn="t", cursor="1.0")
     wait(page, "[...conversation.pending.values()][0].stored")
+    assert page.evaluate("[conversation.pending.size, conversation.log.events.length]") == [1, 0]
 
     server.tell(**question(request_id))
 
-    wait(page, "conversation.pending.size === 0 && conversation.log.events.length === 1")
+    wait(page, "conversation.log.events.length === 1")
+    assert page.evaluate("conversation.pending.size") == 0
 
 
 def test_a_refused_message_is_handed_back(page: Page, server: Server) -> None:

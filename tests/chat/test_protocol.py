@@ -28,7 +28,9 @@ def test_the_generated_parts_are_fresh() -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: type(example).__name__)
 def test_every_example_is_valid_by_its_schema(example: msgspec.Struct) -> None:
-    jsonschema.validate(msgspec.to_builtins(example), msgspec.json.schema(type(example)))
+    schema = jsonschema.Draft202012Validator(msgspec.json.schema(type(example)))
+
+    assert list(schema.iter_errors(msgspec.to_builtins(example))) == []
 
 
 def test_every_frame_has_an_example() -> None:
