@@ -1,7 +1,7 @@
 """Where a server's Python time goes: what `py-spy record --gil --format raw` wrote in, each owner's share out.
 
-`python -m bench.shares profile.txt`. A sample counts for the innermost frame whose file is known here; what is beneath it,
-say the standard library, counts for who called it.
+`python -m bench.shares profile.txt`. A sample counts for the innermost frame whose file is known here; what is beneath
+it, say the standard library, counts for who called it.
 """
 
 from __future__ import annotations
