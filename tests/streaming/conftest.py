@@ -33,6 +33,7 @@ class Stage:
         self.conversation_id: UUID = conversation.pk
         self.engine = engine
         self.model = model
+        self.watched: dict[int, Folded] = {}
 
     async def send(self, text: str | None = "hi", **order: Any) -> Started:
         """Ask something, under a request id of its own unless one is given."""
@@ -41,7 +42,8 @@ class Stage:
 
     async def watch(self, *, until: Callable[[Folded], bool], after: str = "", folded: Folded | None = None) -> Folded:
         """Follow until the fold is as wanted, then hang up."""
-        folded = folded or Folded()
+        folded = Folded() if folded is None else folded
+        self.watched[id(folded)] = folded
         frames = follow(self.conversation_id, hub=self.engine.hub, after=parse(after), principal=self.principal)
         async with asyncio.timeout(20), aclosing(frames):
             async for frame in frames:
@@ -50,9 +52,21 @@ class Stage:
                     break
         return folded
 
+    async def the_law_holds(self) -> None:
+        """Old state + the frames sent = a fresh read, for everybody who watched."""
+        for folded in tuple(self.watched.values()):
+            folded = await self.watch(until=caught_up, after=folded.reconnected().cursor, folded=folded)
+            fresh = await self.fresh()
+            assert (folded.events, folded.runs, folded.cursor) == (fresh.events, fresh.runs, fresh.cursor)
+
     async def fresh(self) -> Folded:
         """What somebody sees who comes now, up to where they have caught up."""
-        return await self.watch(until=lambda folded: folded.caught_up)
+        return await self.watch(until=caught_up)
+
+
+def caught_up(folded: Folded) -> bool:
+    """What was there is here."""
+    return folded.caught_up
 
 
 def has_ended(turns: int = 1) -> Callable[[Folded], bool]:
@@ -62,20 +76,26 @@ def has_ended(turns: int = 1) -> Callable[[Folded], bool]:
 
 @pytest.fixture
 async def stage(async_db: None) -> AsyncIterator[Callable[[Sequence[Sequence[Step]]], Any]]:
-    """Sets the stage: `await stage([reply, ...])`."""
+    """Sets the stage: `await stage([reply, ...])`. At the end of every test the law of the log holds, unless the test
+    itself has ended the engine or the conversation."""
     from django.contrib.auth import get_user_model
 
-    engine: Engine | None = None
+    on: Stage | None = None
 
     async def build(replies: Sequence[Sequence[Step]]) -> Stage:
-        nonlocal engine
+        nonlocal on
         model = ScriptedModel(replies)
         user = await sync_to_async(get_user_model().objects.create_user)("ada")
         conversation = await Conversation.objects.acreate(owner=user)
         engine = engines.install(Engine(asyncio.get_running_loop(), models=lambda name: model))
-        return Stage(user, conversation, engine, model)
+        on = Stage(user, conversation, engine, model)
+        return on
 
     yield build
-    if engine is not None:
-        await engine.drain(patience=0.0)
-        engines._engine = None
+    if on is not None:
+        try:
+            if not on.engine.draining and await Conversation.objects.filter(pk=on.conversation_id).aexists():
+                await on.the_law_holds()
+        finally:
+            await on.engine.drain(patience=0.0)
+            engines._engine = None
