@@ -56,7 +56,9 @@ ACTIVE = (Status.QUEUED.value, Status.RUNNING.value, Status.STOPPING.value)
 
 
 class Turn(models.Model):
-    """From one user message to the end of the answer, with everything that another process needs to carry it on."""
+    """From one user message to the end of the answer, with everything that another process needs to carry it on.
+
+    `key_id` is the API key that asked, if one did; no foreign key, because keys come and go."""
 
     class Origin(models.TextChoices):
         """How the turn came here."""
@@ -70,6 +72,7 @@ class Turn(models.Model):
     parent = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
     replaces = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
     origin = models.CharField(max_length=8, choices=Origin, default=Origin.LIVE)
+    key_id = models.BigIntegerField(null=True)
     request_id = models.CharField(max_length=128, null=True)  # noqa: DJ001 -- null is "no key", and unique
     fingerprint = models.CharField(max_length=64, blank=True, default="")
     options = models.JSONField(default=dict, encoder=Utf8Json)
@@ -103,6 +106,7 @@ class Turn(models.Model):
         indexes = (
             models.Index(fields=["lease_expires_at"], condition=Q(status__in=ACTIVE), name="turn_active_by_lease"),
             models.Index(fields=["conversation", "-created_at"], name="turn_of_conversation"),
+            models.Index(fields=["owner", "-created_at"], name="turn_of_owner"),
             models.Index(fields=["-created_at", "-id"], name="turn_newest"),
             models.Index(fields=["status", "-created_at"], name="turn_by_status"),
             models.Index(fields=["model", "-created_at"], name="turn_by_model"),
