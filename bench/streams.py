@@ -22,9 +22,8 @@ import aiohttp
 import psutil
 import uvloop
 
-from tests import environment  # noqa: F401 -- nobody's own keys
-from tests.provider import ProviderProcess
-from tests.server import KINDS, ServerProcess, Site
+from bench.provider.process import ProviderProcess
+from bench.servers import KINDS, ServerProcess, Site
 
 RATE = 50
 WARM_UP = 3.0

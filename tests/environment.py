@@ -6,13 +6,13 @@ Loaded with `-p tests.environment`, before pytest-django imports the settings.
 import os
 import signal
 
-MINE = ("SECRET_KEY", "ALLOWED_HOSTS", "ALLOWED_ORIGINS", "REDIS_URL", "DATABASE_URL", "CHAT_MODEL", "LOG_LEVEL")
+from bench.environment import FIXED, is_somebodys
 
 for name in list(os.environ):
-    if name in MINE or name.startswith(("OPENAI_", "PROVIDER_", "DATABASE_")):
+    if is_somebodys(name):
         del os.environ[name]
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell did this for the background; servers would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-os.environ.update(ENV_FILE=os.devnull, DEBUG="0", HTTPS="0", SECRET_KEY="only-for-tests")
+os.environ.update(FIXED)

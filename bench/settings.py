@@ -1,4 +1,4 @@
-"""The site's settings with what a test changes about the chat: `CHAT_OVERRIDES`, as JSON."""
+"""The site's settings with what a test or a measurement changes about the chat: `CHAT_OVERRIDES`, as JSON."""
 
 import json
 import os

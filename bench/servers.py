@@ -1,0 +1,147 @@
+"""Real server processes, daphne or uvicorn, and sites for them: a database, a provider."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from copy import copy
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, TypeAlias
+
+from bench.environment import ROOT, cleaned
+
+Kind = Literal["daphne", "uvicorn"]
+KINDS: tuple[Kind, ...] = ("daphne", "uvicorn")
+
+COMMANDS: Mapping[Kind, str] = {
+    "daphne": "daphne -v 1 -b 127.0.0.1 -p {port} {application}",
+    "uvicorn": "uvicorn --host 127.0.0.1 --port {port} --ws websockets-sansio --ws-per-message-deflate false"
+    " {application}",
+}
+LISTENING = re.compile(r"(?:Listening on TCP address 127\.0\.0\.1|Uvicorn running on http://127\.0\.0\.1):(\d+)")
+
+
+class Site:
+    """A database and the environment in which servers and commands of this site run."""
+
+    def __init__(
+        self, folder: Path, *, provider_url: str, database_url: str | None = None, env: Mapping[str, str] | None = None
+    ) -> None:
+        self.env = {
+            **cleaned(os.environ),
+            "DJANGO_SETTINGS_MODULE": "bench.settings",
+            "DATABASE_URL": database_url or f"sqlite:///{folder / 'site.sqlite3'}",
+            "OPENAI_BASE_URL": provider_url,
+            "OPENAI_MODEL": "scripted",
+            "PYTHONUNBUFFERED": "1",
+            **(env or {}),
+        }
+        self.manage("migrate", "--verbosity", "0")
+
+    def at(self, database_url: str) -> Site:
+        """The same site at another database, which has all tables already."""
+        other = copy(self)
+        other.env = {**self.env, "DATABASE_URL": database_url}
+        return other
+
+    def manage(self, *command: str) -> str:
+        """What `manage.py COMMAND` prints."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *command], cwd=ROOT, env=self.env, check=True, capture_output=True, text=True
+        )
+        return done.stdout
+
+    def key_for(self, user: str) -> str:
+        """A new API key of that user, who is made if missing."""
+        return self.manage("create_api_key", user, "--create-user").strip()
+
+    def start(self, kind: Kind, *, port: int = 0, chat: Mapping[str, Any] | None = None) -> ServerProcess:
+        """A server process of this site; `chat` overrides keys of `CHAT`."""
+        return ServerProcess(kind, env={**self.env, "CHAT_OVERRIDES": json.dumps(chat or {})}, port=port)
+
+
+NewSite: TypeAlias = Callable[[], tuple[Site, str]]
+"""Makes a site, and tells the API key of its user."""
+
+
+class ServerProcess:
+    """One server, listening. Its log is in `lines`. Ended with the `with` block, if not before."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        *,
+        env: Mapping[str, str],
+        port: int = 0,
+        folder: Path = ROOT,
+        application: str = "config.asgi:application",
+    ) -> None:
+        self.kind = kind
+        self.lines: list[str] = []
+        command = COMMANDS[kind].format(port=port, application=application).split()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", *command], cwd=folder, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+            text=True,
+        )  # fmt: skip
+        self._listening = threading.Event()
+        self.port = 0
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        if not self._listening.wait(30) or not self.port:
+            self.__exit__(None, None, None)
+            raise RuntimeError("the server did not start:\n" + "".join(self.lines))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def terminate(self) -> None:
+        """SIGTERM; does not wait."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def interrupt(self) -> None:
+        """SIGINT; does not wait."""
+        self._process.send_signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        """SIGKILL, and gone when this returns."""
+        self._process.kill()
+        self.wait()
+
+    def wait(self, timeout: float = 30) -> int:
+        """The exit code, once it has ended and its log is complete."""
+        code = self._process.wait(timeout)
+        self._reader.join(timeout)
+        return code
+
+    def __enter__(self) -> ServerProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            self.kill()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.lines.append(line)
+            found = LISTENING.search(line)
+            if found and not self.port:
+                self.port = int(found[1])
+                self._listening.set()
+        self._listening.set()
