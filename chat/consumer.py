@@ -26,6 +26,7 @@ from streaming.database import in_order_thread, in_thread
 from streaming.errors import InvalidRequest, TurnActive
 from streaming.follow import follow
 from streaming.frames import Accepted, AnyClientFrame, Error, Ping, Pong, Send, ServerFrame, Stop, decode, encode
+from streaming.orders import Order
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +145,7 @@ class InvalidFrame(InvalidRequest):
 
 def _send(principal: Principal, conversation_id: UUID, frame: Send) -> Accepted:
     selectors.require_valid(principal)
-    order = turns.Order(
+    order = Order(
         request_id=frame.request_id,
         text=frame.text,
         model=frame.model,
@@ -154,8 +155,8 @@ def _send(principal: Principal, conversation_id: UUID, frame: Send) -> Accepted:
     return Accepted(
         request_id=frame.request_id,
         turn=str(started.turn_id),
-        cursor=str(started.cursor),
-        cached=started.ended and not started.fresh,
+        cursor=str(started.begin),
+        cached=started.cached,
     )
 
 

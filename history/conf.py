@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
@@ -30,10 +31,28 @@ class ChatSettings:
     """Bytes of one client message, before it is parsed."""
     max_depth: int = 32
     """Nesting of one client message, before it is parsed."""
+    join_repeated_posts: bool = True
+    """Let a browser that posts the same message again join the answer in progress, though it sends no request id."""
+    answer_timeout: float = 600.0
+    """How long a caller of the JSON interface waits for an answer before it is told to come back for it."""
     max_turns: int = 1_000
     """Running turns of one process; more are refused with `busy`."""
     max_turns_per_user: int = 8
     """Running turns of one user; more are refused with `rate_limited`."""
+    max_turns_per_key: int | None = None
+    """Running turns asked for with one API key. None, here and below: no limit."""
+    turns_per_minute_per_user: int | None = None
+    """Turns that one user may start within any 60 seconds; more are refused with `rate_limited`."""
+    turns_per_minute_per_key: int | None = None
+    """Turns that may be started with one API key within any 60 seconds."""
+    tokens_per_day_per_user: int | None = None
+    """Tokens, prompts and answers together, that one user may use from midnight to midnight UTC."""
+    tokens_per_day_per_key: int | None = None
+    """Tokens that may be used with one API key in that time."""
+    cost_per_day_per_user: Decimal | str | None = None
+    """US dollars, such as `"2.50"`, that one user's model calls may cost in that time; their profiles need prices."""
+    cost_per_day_per_key: Decimal | str | None = None
+    """US dollars that model calls with one API key may cost in that time."""
     batch_interval: float = 0.2
     """How often new text of all drafts is written to the database, in one transaction."""
     batch_chars: int = 1_024

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from uuid import UUID
 
@@ -28,15 +29,17 @@ def with_active_turn(rows: QuerySet[Conversation]) -> QuerySet[Conversation]:
     return annotated
 
 
+def titled(rows: QuerySet[Conversation], *, words: str) -> QuerySet[Conversation]:
+    """Those whose title has these words in it, in capitals or not; all if there are none.
+
+    As an expression, because what `LIKE` does on SQLite knows the capitals of English only."""
+    return rows.filter(title__iregex=re.escape(words)) if words else rows
+
+
 def rename(conversation_id: UUID, *, title: str) -> None:
     """Give a conversation another title; its place in the list stays. Raises `NotFound`."""
     if not Conversation.objects.filter(pk=conversation_id).update(title=title):
         raise NotFound
-
-
-def set_title_if_empty(conversation_id: UUID, *, title: str) -> None:
-    """Give a conversation its first title, unless somebody was faster."""
-    Conversation.objects.filter(pk=conversation_id, title="").update(title=title)
 
 
 def delete(conversation_id: UUID) -> None:

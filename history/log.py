@@ -6,13 +6,14 @@ blocked) from numbering to commit; that is why numbers have no holes and readers
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from history.committed import Committed, Entry, tell
@@ -25,9 +26,10 @@ from history.models import Conversation, Event
 class Appending:
     """A locked conversation: numbers events, remembers them for the commit."""
 
-    def __init__(self, conversation_id: UUID, *, last_seq: int, now: datetime) -> None:
+    def __init__(self, conversation_id: UUID, *, last_seq: int, title: str, now: datetime) -> None:
         self.conversation_id = conversation_id
         self.last_seq = last_seq
+        self.title = title
         self.now = now
         self.status: tuple[UUID, str] | None = None
         self.rows: list[Event] = []
@@ -61,31 +63,38 @@ def appending(conversation_id: UUID, *, lock_timeout: float | None = None) -> It
 
     `lock_timeout` (seconds) is that of `transaction_within`. Raises `NotFound` if the conversation is gone.
     """
-    with transaction_within(lock_timeout):
-        row = (
-            Conversation.objects.select_for_update(no_key=True)
-            .filter(pk=conversation_id)
-            .values_list("last_seq", Now())
-            .first()
-        )
-        if row is None:
-            raise NotFound
-        held = Appending(conversation_id, last_seq=row[0], now=row[1])
+    with transaction_within(lock_timeout), locked(Conversation.objects.filter(pk=conversation_id)) as held:
         yield held
-        if held.rows:
-            Event.objects.bulk_create(held.rows)
-            Conversation.objects.filter(pk=conversation_id).update(last_seq=held.last_seq, updated_at=held.now)
-        turn_id, status = held.status or (None, None)
-        if held.rows or status:
-            tell(
-                Committed(
-                    conversation_id,
-                    last_seq=held.last_seq,
-                    turn_id=turn_id or (held.rows[-1].turn_id if held.rows else None),
-                    status=status,
-                    entries=held.entries(),
-                )
+
+
+@contextmanager
+def locked(conversation: QuerySet[Conversation]) -> Iterator[Appending]:
+    """The same in the caller's transaction, for the one conversation that is asked for. Raises `NotFound`.
+
+    Events, and a title that was set, are written when the block ends.
+    """
+    asked = conversation.select_for_update(no_key=True).order_by()
+    row = asked.values_list("pk", "last_seq", "title", Now()).first()
+    if row is None:
+        raise NotFound
+    conversation_id, last_seq, title, now = row
+    held = Appending(conversation_id, last_seq=last_seq, title=title, now=now)
+    yield held
+    if held.rows:
+        Event.objects.bulk_create(held.rows)
+        changed = {"title": held.title} if held.title != title else {}
+        Conversation.objects.filter(pk=conversation_id).update(last_seq=held.last_seq, updated_at=held.now, **changed)
+    turn_id, status = held.status or (None, None)
+    if held.rows or status:
+        tell(
+            Committed(
+                conversation_id,
+                last_seq=held.last_seq,
+                turn_id=turn_id or (held.rows[-1].turn_id if held.rows else None),
+                status=status,
+                entries=held.entries(),
             )
+        )
 
 
 class Page(NamedTuple):
@@ -111,13 +120,27 @@ def read(conversation_id: UUID, *, after: int, limit: int = 500) -> Page:
     )
 
 
-def read_newest(conversation_id: UUID, *, before: int | None = None, limit: int = 100) -> tuple[Entry, ...]:
-    """The newest events (before number `before`), in order."""
-    rows = events_of(conversation_id)
+def stretch(
+    conversation_id: UUID,
+    *,
+    after: int = 0,
+    before: int | None = None,
+    kinds: Collection[str] = (),
+    newest_first: bool = False,
+    limit: int = 100,
+) -> tuple[Entry, ...]:
+    """Events between two numbers (neither included), of these kinds or of all, from the oldest or the newest on.
+
+    Each kind is sought in the index by itself: a page costs the same wherever it lies, however rare the kinds are.
+    """
+    order = "-seq" if newest_first else "seq"
+    rows = events_of(conversation_id).filter(seq__gt=after).order_by(order)
     if before is not None:
         rows = rows.filter(seq__lt=before)
-    newest = rows.order_by("-seq")[:limit].values_list("seq", "kind", "turn_id", "at", "data")
-    return tuple(Entry(*row) for row in reversed(newest))
+    if kinds:
+        numbers = [seq for kind in kinds for seq in rows.filter(kind=kind).values_list("seq", flat=True)[:limit]]
+        rows = rows.filter(seq__in=sorted(numbers, reverse=newest_first)[:limit])
+    return tuple(Entry(*row) for row in rows[:limit].values_list("seq", "kind", "turn_id", "at", "data"))
 
 
 def position(conversation_id: UUID) -> int:

@@ -107,6 +107,7 @@ class Turn(models.Model):
             models.Index(fields=["lease_expires_at"], condition=Q(status__in=ACTIVE), name="turn_active_by_lease"),
             models.Index(fields=["conversation", "-created_at"], name="turn_of_conversation"),
             models.Index(fields=["owner", "-created_at"], name="turn_of_owner"),
+            models.Index(fields=["owner"], condition=Q(status__in=ACTIVE), name="turn_active_of_owner"),
             models.Index(fields=["-created_at", "-id"], name="turn_newest"),
             models.Index(fields=["status", "-created_at"], name="turn_by_status"),
             models.Index(fields=["model", "-created_at"], name="turn_by_model"),

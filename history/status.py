@@ -87,6 +87,11 @@ def end(turn_id: UUID, *, attempt: int, ended: TurnEnded) -> None:
         raise Fenced
 
 
+def has_ended(turn_id: UUID) -> bool:
+    """Whether a turn is over, or gone."""
+    return not Turn.objects.filter(pk=turn_id, status__in=ACTIVE).exists()
+
+
 def owned(engine: UUID) -> dict[UUID, tuple[int, str]]:
     """Attempt and status of the active turns that are this engine's."""
     rows = Turn.objects.filter(engine=engine, status__in=ACTIVE).values_list("pk", "attempt", "status")

@@ -45,7 +45,7 @@ async def follow(
         caught_up = False
         while True:
             viewer.looks()
-            _go_on(viewer, tail)
+            go_on(viewer, tail)
             if not tail.covers(view.seq):
                 async for frame in _catch_up(view, tail, conversation_id):
                     yield frame
@@ -64,7 +64,7 @@ async def follow(
             await viewer.wait()
 
 
-def _go_on(viewer: Viewer, tail: Tail) -> None:
+def go_on(viewer: Viewer, tail: Tail) -> None:
     """Raise what ends the following, if anything does."""
     if viewer.refusal is not None:
         raise viewer.refusal

@@ -45,7 +45,7 @@ class Hub:
             return
         if change.gone:
             tail.gone = True
-            tail.wake()
+            tail.tell()
         elif change.entries:
             tail.publish(change.entries)
         elif change.last_seq is not None:
@@ -64,18 +64,20 @@ class Hub:
                 del self._tails[conversation_id]
 
     @contextmanager
-    def viewer(self, principal: Principal | None, *, tail: Tail) -> Iterator[Viewer]:
-        """Be a viewer of a tail. Raises `Draining` once the process is about to end."""
+    def viewer(self, principal: Principal | None, *, tail: Tail, drafts: bool = True) -> Iterator[Viewer]:
+        """Be a viewer of a tail, or, without `drafts`, one that only events wake. Raises `Draining` once the process
+        is about to end."""
         if self._closing:
             raise Draining
         viewer = Viewer(principal, loop=self.loop)
+        whom = tail.viewers if drafts else tail.waiters
         self.viewers.add(viewer)
-        tail.viewers.add(viewer)
+        whom.add(viewer)
         try:
             yield viewer
         finally:
             self.viewers.discard(viewer)
-            tail.viewers.discard(viewer)
+            whom.discard(viewer)
 
     def close(self) -> None:
         """The process is about to end: every viewer is told to come back elsewhere."""
@@ -109,7 +111,7 @@ class Hub:
                 continue
             if conversation_id not in last:
                 tail.gone = True
-                tail.wake()
+                tail.tell()
                 continue
             tail.learn(last[conversation_id])
             if conversation_id in drafts:

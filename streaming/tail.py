@@ -19,7 +19,7 @@ KEPT = 200
 class Tail:
     """`entries` are the events past `base`, without holes, up to `last`. `base` is None until anything is known."""
 
-    __slots__ = ("base", "draft", "entries", "gone", "last", "live", "users", "viewers")
+    __slots__ = ("base", "draft", "entries", "gone", "last", "live", "users", "viewers", "waiters")
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -31,6 +31,8 @@ class Tail:
         self.gone = False
         self.users = 0
         self.viewers: set[Viewer] = set()
+        self.waiters: set[Viewer] = set()
+        """Viewers to whom only events matter."""
 
     def publish(self, entries: Sequence[Entry]) -> None:
         """Events have been committed. Those that do not join on what is here make viewers read the database."""
@@ -48,7 +50,7 @@ class Tail:
         if any(entry.kind in DRAFT_ENDING for entry in fresh):
             self.draft = None
             self.live = False
-        self.wake()
+        self.tell()
 
     def learn(self, last: int) -> None:
         """The conversation has events up to `last`, of which those past ours are only in the database."""
@@ -57,7 +59,7 @@ class Tail:
             self.base = self.last = last
             if not self.live:
                 self.draft = None
-            self.wake()
+            self.tell()
 
     def covers(self, seq: int) -> bool:
         """Whether a viewer that has everything up to `seq` can be served from here."""
@@ -80,6 +82,12 @@ class Tail:
             self.wake()
 
     def wake(self) -> None:
-        """Tell every viewer that there is something new."""
+        """Tell the viewers that the draft has grown."""
         for viewer in self.viewers:
             viewer.wake()
+
+    def tell(self) -> None:
+        """Tell everybody that something has happened."""
+        self.wake()
+        for waiter in self.waiters:
+            waiter.wake()

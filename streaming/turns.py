@@ -5,8 +5,6 @@ Lock order: user, conversation, turn.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from functools import partial
 from typing import NamedTuple
 from uuid import UUID
@@ -23,116 +21,117 @@ from history.conf import chat_settings
 from history.errors import NotFound
 from history.events import Kind, UserMessage
 from history.locks import transaction_within
-from history.log import appending
-from history.models import ACTIVE, Conversation, Event, Status, Turn
+from history.log import Appending, locked
+from history.models import ACTIVE, Event, Status, Turn
 from history.options import Options
+from llm.registry import Profile
 from streaming import engine
 from streaming.cursor import Cursor
-from streaming.errors import (
-    Busy,
-    Draining,
-    InvalidRequest,
-    RequestConflict,
-    TextTooLong,
-    TooManyTurns,
-    TurnActive,
-)
+from streaming.errors import Busy, Draining, InvalidRequest, TooManyTurns, TurnActive
+from streaming.orders import Order, check
+from streaming.repeats import Again, earlier
 
-REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 TITLE = 80
 LOCK_TIMEOUT = 2.0
 """Seconds that an order waits for a row that somebody else has locked, before it is refused as `Busy`."""
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What a caller asks for. `text` may be None with `replaces`: then the old message is asked again."""
-
-    request_id: str | None = None
-    text: str | None = None
-    model: str | None = None
-    replaces: UUID | None = None
-
-    def fingerprint(self) -> str:
-        """What makes two requests the same, beside their id."""
-        meaning = [self.text, self.model, str(self.replaces) if self.replaces else None]
-        return hashlib.sha256(msgspec.json.encode(meaning)).hexdigest()
-
-
 class Started(NamedTuple):
-    """The turn that answers an order. `cursor` is just before the turn's own events.
+    """The turn that answers an order.
 
-    `fresh`: this call made it. `ended`: it was over already, so its events are the stored answer.
+    `begin` is just before the turn's own events; `resume` is where the caller had been, if the order said so. `fresh`:
+    this call made the turn. `ended`: it was over already, so its events are the stored answer.
     """
 
     turn_id: UUID
     conversation_id: UUID
-    cursor: Cursor
-    fresh: bool
-    ended: bool
+    begin: Cursor
+    resume: Cursor | None = None
+    fresh: bool = False
+    ended: bool = False
+
+    @property
+    def cached(self) -> bool:
+        """Whether the answer was there before it was asked for."""
+        return self.ended and not self.fresh
 
 
-def start_turn(principal: Principal, conversation_id: UUID, order: Order) -> Started:
-    """Store the message and have a turn run for it; the same request id gets the same turn, for ever.
+def start_turn(
+    principal: Principal,
+    conversation_id: UUID | None,
+    order: Order,
+    *,
+    again: Again = Again(),  # noqa: B008
+) -> Started:
+    """Store the message and have a turn run for it; a request that was made before gets the same turn, for ever.
 
-    Raises `NotFound`, `Forbidden`, `InvalidRequest`, `TextTooLong`, `UnknownModel`, `RequestConflict`, `TurnActive`,
-    `Draining`, `Busy` (also when the database cannot be asked) or `TooManyTurns`; then nothing is stored.
+    Without a conversation it opens one. Raises `NotFound`, `Forbidden`, `InvalidRequest`, `TextTooLong`,
+    `UnknownModel`, `RequestConflict`, `TurnActive`, `Draining`, `Busy` (also when the database cannot be asked) or
+    `TooManyTurns`; then nothing is stored.
     """
     principal.require(Scope.CHAT)
-    _check(order)
+    check(order)
     try:
-        return _start(principal, conversation_id, order)
+        with transaction_within(LOCK_TIMEOUT):
+            _lock_user(principal)
+            found = earlier(principal, conversation_id, order, again=again)
+            if found is None:
+                return _start(principal, conversation_id, order)
+            turn = found.turn
+            ended = turn.status not in ACTIVE
+            return Started(turn.pk, turn.conversation_id, found.begin, found.resume, ended=ended)
     except OperationalError as error:
         raise Busy from error
 
 
-def _start(principal: Principal, conversation_id: UUID, order: Order) -> Started:
-    with transaction_within(LOCK_TIMEOUT):
-        _lock_user(principal)
-        conversation = selectors.conversation(principal, conversation_id)
-        earlier = _earlier(principal, conversation, order)
-        if earlier is not None:
-            return earlier
-        profile = profile_for(principal, order.model)
-        _admit(principal)
-        with appending(conversation.pk) as log:
-            active = conversation.turns.filter(status__in=ACTIVE).values_list("pk", flat=True).first()
-            if active is not None:
-                raise TurnActive(str(active))
-            replaced = _replaced(conversation, order)
-            text = order.text if order.text is not None else _text_of(replaced)
-            turn = Turn.objects.create(
-                conversation=conversation,
-                owner_id=principal.user_id,
-                parent_id=replaced.parent_id if replaced else _newest(conversation),
-                replaces=replaced,
-                request_id=order.request_id,
-                fingerprint=order.fingerprint(),
-                options=msgspec.to_builtins(Options(profile=profile.name)),
-                profile=profile.name,
-                model=profile.model,
-            )
-            cursor = Cursor(log.last_seq)
-            log.append(turn.pk, _user_message(turn, text, order=order))
-            log.status = (turn.pk, Status.QUEUED)
-        if not conversation.title:
-            conversations.set_title_if_empty(conversation.pk, title=_title(text))
-        running = engine.current()
-        if running is not None:
-            transaction.on_commit(partial(running.launch, turn.pk))
-    return Started(turn.pk, conversation.pk, cursor, fresh=True, ended=False)
-
-
-def stop_turn(principal: Principal, turn_id: UUID) -> None:
-    """Ask for a turn's end, wherever it runs; nothing happens if it is over. Raises `NotFound`, `Forbidden`."""
+def stop_turn(principal: Principal, turn_id: UUID) -> bool:
+    """Ask for a turn's end, wherever it runs. False if it is over or being stopped. Raises `NotFound`, `Forbidden`."""
     principal.require(Scope.CHAT)
-    stopping.stop(selectors.turn(principal, turn_id).pk)
+    return stopping.stop(selectors.turn(principal, turn_id).pk)
 
 
 def delete_conversation(principal: Principal, conversation_id: UUID) -> None:
     """Stop what runs in a conversation and delete it with all its events. Raises `NotFound`, `Forbidden`."""
     principal.require(Scope.CHAT)
     conversations.delete(selectors.conversation(principal, conversation_id).pk)
+
+
+def _start(principal: Principal, conversation_id: UUID | None, order: Order) -> Started:
+    profile = profile_for(principal, order.model)
+    running = _active_of(principal)
+    _admit(running)
+    if conversation_id is None:
+        conversation_id = conversations.create(principal.user_id).pk
+    with locked(selectors.conversations(principal).filter(pk=conversation_id)) as log:
+        if conversation_id in running:
+            raise TurnActive(str(running[conversation_id]))
+        begin = Cursor(log.last_seq)
+        turn = _store(principal, order, log=log, profile=profile)
+    here = engine.current()
+    if here is not None:
+        transaction.on_commit(partial(here.launch, turn.pk))
+    return Started(turn.pk, conversation_id, begin, fresh=True)
+
+
+def _store(principal: Principal, order: Order, *, log: Appending, profile: Profile) -> Turn:
+    replaced = _replaced(log.conversation_id, order)
+    text = order.text if order.text is not None else _text_of(replaced)
+    turn = Turn.objects.create(
+        conversation_id=log.conversation_id,
+        owner_id=principal.user_id,
+        key_id=principal.key_id,
+        parent_id=replaced.parent_id if replaced else _newest(log),
+        replaces=replaced,
+        request_id=order.request_id,
+        fingerprint=order.fingerprint(),
+        options=msgspec.to_builtins(Options(profile=profile.name, system=order.system, no_tools=order.no_tools)),
+        profile=profile.name,
+        model=profile.model,
+    )
+    log.append(turn.pk, _user_message(turn, text, order=order))
+    log.status = (turn.pk, Status.QUEUED)
+    log.title = log.title or _title(text)
+    return turn
 
 
 def _lock_user(principal: Principal) -> None:
@@ -142,59 +141,38 @@ def _lock_user(principal: Principal) -> None:
         raise NotFound
 
 
-def _check(order: Order) -> None:
-    if order.request_id is not None and not REQUEST_ID.fullmatch(order.request_id):
-        raise InvalidRequest("A request id has 1 to 128 printable ASCII characters without spaces.")
-    if order.text is None:
-        if order.replaces is None:
-            raise InvalidRequest("A message needs a text.")
-        return
-    if not order.text.strip():
-        raise InvalidRequest("A message needs a text.")
-    if len(order.text) > chat_settings().max_text:
-        raise TextTooLong(f"A message may have {chat_settings().max_text:,} characters; this one has more.")
-    if UNSTORABLE.search(order.text):
-        raise InvalidRequest("A message may not contain U+0000 or half of a surrogate pair.")
+def _active_of(principal: Principal) -> dict[UUID, UUID]:
+    """The user's turns that are not over, by conversation: at most one in each."""
+    rows = Turn.objects.filter(owner_id=principal.user_id, status__in=ACTIVE)
+    return dict(rows.values_list("conversation_id", "pk"))
 
 
-def _earlier(principal: Principal, conversation: Conversation, order: Order) -> Started | None:
-    """The turn that this request id has got already; the lookup comes before every check that could refuse."""
-    if order.request_id is None:
-        return None
-    turn = Turn.objects.filter(owner_id=principal.user_id, request_id=order.request_id).first()
-    if turn is None:
-        return None
-    if turn.conversation_id != conversation.pk or turn.fingerprint != order.fingerprint():
-        raise RequestConflict
-    first = Event.objects.filter(turn=turn).order_by("seq").values_list("seq", flat=True).first()
-    return Started(turn.pk, conversation.pk, Cursor((first or 1) - 1), fresh=False, ended=turn.status not in ACTIVE)
-
-
-def _admit(principal: Principal) -> None:
+def _admit(active: dict[UUID, UUID]) -> None:
     """Refuse early what could not be carried. The user's row is locked, so that the count holds."""
-    running = engine.current()
-    if running is not None:
-        if running.draining:
+    here = engine.current()
+    if here is not None:
+        if here.draining:
             raise Draining
-        if len(running.turns()) >= chat_settings().max_turns:
+        if len(here.turns()) >= chat_settings().max_turns:
             raise Busy
-    mine = Turn.objects.filter(owner_id=principal.user_id, status__in=ACTIVE).count()
-    if mine >= chat_settings().max_turns_per_user:
+    if len(active) >= chat_settings().max_turns_per_user:
         raise TooManyTurns
 
 
-def _replaced(conversation: Conversation, order: Order) -> Turn | None:
+def _replaced(conversation_id: UUID, order: Order) -> Turn | None:
     if order.replaces is None:
         return None
-    turn = conversation.turns.filter(pk=order.replaces).first()
+    turn = Turn.objects.filter(conversation_id=conversation_id, pk=order.replaces).first()
     if turn is None:
         raise InvalidRequest("The turn to replace is not in this conversation.")
     return turn
 
 
-def _newest(conversation: Conversation) -> UUID | None:
+def _newest(log: Appending) -> UUID | None:
     """The last turn of the newest branch, which the new turn follows; the log knows the order, clocks may not."""
-    asked = Event.objects.filter(conversation=conversation, kind=Kind.USER_MESSAGE).order_by("-seq")
+    if not log.last_seq:
+        return None
+    asked = Event.objects.filter(conversation_id=log.conversation_id, kind=Kind.USER_MESSAGE).order_by("-seq")
     return asked.values_list("turn_id", flat=True).first()
 
 

@@ -20,7 +20,8 @@ from streaming.cursor import parse
 from streaming.database import in_thread
 from streaming.engine import Engine
 from streaming.follow import follow
-from streaming.turns import Order, Started, start_turn
+from streaming.orders import Order
+from streaming.turns import Started, start_turn
 from tests.fold import Folded
 
 

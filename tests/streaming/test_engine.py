@@ -25,7 +25,8 @@ from streaming import ends
 from streaming import engine as engines
 from streaming.database import in_order_thread, in_thread
 from streaming.errors import Busy, InvalidRequest, RequestConflict, TextTooLong, TooManyTurns, TurnActive
-from streaming.turns import Order, start_turn, stop_turn
+from streaming.orders import Order
+from streaming.turns import start_turn, stop_turn
 from tests.fold import Folded
 from tests.streaming.conftest import has_ended
 
@@ -158,7 +159,7 @@ async def test_the_same_request_id_is_the_same_turn_while_it_runs_and_afterwards
     assert first.turn_id == running.turn_id == ended.turn_id
     assert (first.fresh, running.fresh, ended.fresh) == (True, False, False)
     assert (running.ended, ended.ended) == (False, True)
-    assert first.cursor == ended.cursor
+    assert first.begin == ended.begin
     assert len(on.model.requests) == 1
 
 

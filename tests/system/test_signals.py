@@ -250,7 +250,8 @@ QUEUE_A_TURN = """
 from django.contrib.auth import get_user_model
 from access.principals import Principal
 from history.conversations import create
-from streaming.turns import Order, start_turn
+from streaming.orders import Order
+from streaming.turns import start_turn
 user = get_user_model().objects.get(username="ada")
 conversation = create(user.pk)
 start_turn(Principal(user_id=user.pk), conversation.pk, Order(text="Is anybody there?"))
