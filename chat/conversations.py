@@ -2,63 +2,52 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils.dateparse import parse_datetime
-from rest_framework import exceptions
-from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from access import selectors
 from access.principals import Principal
 from chat.api import ApiView
-from chat.serializers import ConversationOut, NewConversation, Rename
+from chat.paging import Pages
+from chat.serializers import ConversationOut, ConversationQuery, NoFields, Rename
 from history import conversations
 from history.errors import NotFound
 from history.models import Conversation
 from streaming import turns
-from streaming.errors import InvalidCursor
 
 
-class Pages(CursorPagination):
-    """Newest first, read by index at any depth. Links are without host, which a proxy may have changed."""
+class ConversationPages(Pages):
+    """Last used first."""
 
     ordering = ("-updated_at", "-id")
-    page_size = 30
 
-    def answer(self, rows: QuerySet[Any], *, request: Request) -> dict[str, Any]:
-        """The rows that the request asks for, as they are shown, and the way to their neighbours."""
-        found = self.paginate_queryset(rows, request)
-        self.base_url = request.get_full_path()
-        results = ConversationOut(found, many=True).data
-        return {"next": self.get_next_link(), "previous": self.get_previous_link(), "results": results}
-
-    def decode_cursor(self, request: Request) -> Cursor | None:
+    def is_position(self, text: str) -> bool:
+        """Whether that is a time."""
         try:
-            cursor = super().decode_cursor(request)
-        except exceptions.NotFound:
-            raise InvalidCursor from None
-        position: Any = cursor and cursor.position
-        if position is not None and _time(position) is None:
-            raise InvalidCursor
-        return cursor
+            return parse_datetime(text) is not None
+        except ValueError:
+            return False
 
 
 class ConversationList(ApiView):
-    """`conversations/`"""
+    """`conversations/?search=<words>`"""
 
     def get(self, request: Request) -> Response:
-        """A page of them."""
-        return Response(Pages().answer(visible(self.principal), request=request))
+        """A page of them, of all or of those whose title has the words."""
+        asked = ConversationQuery(data=request.query_params)
+        asked.is_valid(raise_exception=True)
+        rows = conversations.titled(visible(self.principal), words=asked.validated_data["search"])
+        return Response(ConversationPages().answer(rows, request=request, show=shown_all))
 
     def post(self, request: Request) -> Response:
         """A new one, without title."""
-        NewConversation(data=request.data).is_valid(raise_exception=True)
+        NoFields(data=request.data).is_valid(raise_exception=True)
         created = conversations.create(self.principal.user_id)
         address = reverse("verbatim:conversation", args=[created.pk])
         return Response(shown(self.principal, created.pk), status=201, headers={"Location": address})
@@ -98,8 +87,6 @@ def shown(principal: Principal, conversation_id: UUID) -> Any:
     return ConversationOut(found).data
 
 
-def _time(text: str) -> datetime | None:
-    try:
-        return parse_datetime(text)
-    except ValueError:
-        return None
+def shown_all(rows: list[Any]) -> list[Any]:
+    """Conversations as a list shows them."""
+    return list(ConversationOut(rows, many=True).data)

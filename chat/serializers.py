@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rest_framework import serializers
 
+from history.events import Kind
 from streaming.view import wire_time
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ else:
     Serializer, Time = serializers.Serializer, serializers.Field
 
 TITLE = 200
+MOST = 10**18
+"""The highest number of an event that can be asked for."""
 
 
 class StrictSerializer(Serializer):
@@ -28,6 +31,20 @@ class StrictSerializer(Serializer):
         if unknown:
             raise serializers.ValidationError({str(unknown[0])[:TITLE]: ["Unknown field."]})
         return super().to_internal_value(data)
+
+
+class Query(StrictSerializer):
+    """What stands behind the question mark: each parameter once, unless it may be one of several."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """The validated parameters of a `QueryDict`."""
+        plain: dict[str, Any] = {}
+        for name, values in data.lists():
+            several = isinstance(self.fields.get(name), serializers.MultipleChoiceField)
+            if len(values) > 1 and not several:
+                raise serializers.ValidationError({str(name)[:TITLE]: ["Given more than once."]})
+            plain[name] = values if several else values[0]
+        return super().to_internal_value(plain)
 
 
 class WireTime(Time):
@@ -48,8 +65,8 @@ class ConversationOut(Serializer):
     active_turn = serializers.UUIDField(allow_null=True)
 
 
-class NewConversation(StrictSerializer):
-    """Nothing can be chosen yet."""
+class NoFields(StrictSerializer):
+    """Nothing can be chosen."""
 
 
 class Rename(StrictSerializer):
@@ -58,15 +75,24 @@ class Rename(StrictSerializer):
     title = serializers.CharField(max_length=TITLE)
 
 
-class EventRange(StrictSerializer):
-    """Which events: those after a number in order, or the newest before one (empty: before the end)."""
+class ConversationQuery(Query):
+    """Which conversations: a page of all, or of those whose title has the words."""
 
-    after = serializers.IntegerField(min_value=0, max_value=10**18, required=False)
-    before = serializers.IntegerField(min_value=1, max_value=10**18, required=False, allow_null=True)
+    search = serializers.CharField(max_length=TITLE, allow_blank=True, default="")
+    cursor = serializers.CharField(allow_blank=True, required=False)
+
+
+class EventRange(Query):
+    """Which events: those between two numbers, of these kinds (all without any), from the oldest or the newest on."""
+
+    after = serializers.IntegerField(min_value=0, max_value=MOST, default=0)
+    before = serializers.IntegerField(min_value=1, max_value=MOST, default=None)
+    kind = serializers.MultipleChoiceField(
+        choices=[kind.value for kind in Kind],
+        default=set,
+        error_messages={"invalid_choice": f"There is no such kind. Choose from {', '.join(Kind)}."},
+    )
+    order = serializers.ChoiceField(
+        choices=["asc", "desc"], default="asc", error_messages={"invalid_choice": "Choose from asc, desc."}
+    )
     limit = serializers.IntegerField(min_value=1, max_value=500, default=100)
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """One direction or the other."""
-        if "after" in attrs and "before" in attrs:
-            raise serializers.ValidationError("Ask for events after a number or before one.")
-        return attrs

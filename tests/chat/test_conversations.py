@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 import pytest
@@ -77,6 +78,63 @@ def test_a_page_that_never_was_is_refused(ada: Client, cursor: str) -> None:
     response = ada.get(f"{CONVERSATIONS}?cursor={cursor}")
 
     assert (response.status_code, response.json()["code"]) == (400, "invalid_cursor")
+
+
+def titles(client: Client, query: str) -> list[str]:
+    """The titles that a search finds, of all pages."""
+    found: list[str] = []
+    address: str | None = f"{CONVERSATIONS}?{query}"
+    while address:
+        page = client.get(address).json()
+        found += [item["title"] for item in page["results"]]
+        address = page["next"]
+    return found
+
+
+def test_conversations_are_found_by_words_in_their_title_on_every_page(
+    ada: Client, user: User, other_user: User
+) -> None:
+    for number in range(210):
+        made = conversations.create(user.pk)
+        conversations.rename(made.pk, title=f"Tax return {number}" if number % 3 else f"Holidays {number}")
+    conversations.rename(conversations.create(other_user.pk).pk, title="Tax return of Bob")
+
+    found = titles(ada, "search=tax RETURN")
+
+    assert found == [f"Tax return {number}" for number in reversed(range(210)) if number % 3]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("%", ["100 % sure"]),
+        ("_", ["snake_case"]),
+        (".", ["a.b (c) [d] *e* \\f"]),
+        ("(c) [D] *", ["a.b (c) [d] *e* \\f"]),
+        ("\\", ["a.b (c) [d] *e* \\f"]),
+        ("'; --", []),
+        ("^a", []),
+        ("über", ["ÜBER Ψυχή"]),
+        ("ΨΥΧΉ", ["ÜBER Ψυχή"]),
+        (" sure ", ["100 % sure"]),
+        ("\U0001f9ff", ["\U0001f9ff"]),
+        ("", ["\U0001f9ff", "ÜBER Ψυχή", "a.b (c) [d] *e* \\f", "snake_case", "100 % sure"]),
+    ],
+)
+def test_a_search_takes_words_literally_but_for_their_capitals(
+    ada: Client, user: User, words: str, found: list[str]
+) -> None:
+    for title in ("100 % sure", "snake_case", "a.b (c) [d] *e* \\f", "ÜBER Ψυχή", "\U0001f9ff"):
+        conversations.rename(conversations.create(user.pk).pk, title=title)
+
+    assert titles(ada, urlencode({"search": words})) == found
+
+
+@pytest.mark.parametrize("query", ["search=a%00b", f"search={'x' * 201}", "search=a&search=b", "title=x", "page=2"])
+def test_a_search_that_makes_no_sense_is_refused(ada: Client, query: str) -> None:
+    response = ada.get(f"{CONVERSATIONS}?{query}")
+
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_request")
 
 
 def test_the_list_costs_as_many_queries_for_thirty_as_for_one(ada: Client, user: User) -> None:

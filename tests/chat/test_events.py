@@ -46,16 +46,50 @@ def test_pages_of_the_log_join_without_gap_or_double(ada: Client, events: str) -
     assert seen == list(range(1, 10))
 
 
-def test_the_newest_events_can_be_read_backwards(ada: Client, events: str) -> None:
-    newest = ada.get(f"{events}?before=&limit=4").json()
-    older = ada.get(f"{events}?before=6&limit=4").json()
-    oldest = ada.get(f"{events}?before=2&limit=4").json()
+def test_the_log_can_be_read_from_its_end(ada: Client, events: str) -> None:
+    seen: list[int] = []
 
-    assert [event["seq"] for event in newest["events"]] == [6, 7, 8, 9]
-    assert [event["seq"] for event in older["events"]] == [2, 3, 4, 5]
-    assert [event["seq"] for event in oldest["events"]] == [1]
-    assert (newest["has_more"], older["has_more"], oldest["has_more"]) == (True, True, False)
-    assert newest["last_seq"] == oldest["last_seq"] == 9
+    has_more = True
+    while has_more:
+        before = f"&before={seen[-1]}" if seen else ""
+        page = ada.get(f"{events}?order=desc&limit=4{before}").json()
+        seen += [event["seq"] for event in page["events"]]
+        has_more = page["has_more"]
+        assert page["last_seq"] == 9
+
+    assert seen == list(range(9, 0, -1))
+
+
+@pytest.mark.parametrize(
+    ("query", "found", "has_more"),
+    [
+        ("kind=user_message", [1, 4, 7], False),
+        ("kind=user_message&limit=3", [1, 4, 7], False),
+        ("kind=user_message&limit=2", [1, 4], True),
+        ("kind=user_message&order=desc&limit=2", [7, 4], True),
+        ("kind=user_message&kind=turn_ended&after=1", [3, 4, 6, 7, 9], False),
+        ("kind=turn_ended&kind=user_message&order=desc&after=1&before=8&limit=3", [7, 6, 4], True),
+        ("kind=turn_ended&kind=turn_ended", [3, 6, 9], False),
+        ("kind=turn_restarted", [], False),
+        ("after=3&before=6", [4, 5], False),
+        ("after=6&before=3", [], False),
+    ],
+)
+def test_only_what_is_asked_for_is_told(ada: Client, events: str, query: str, found: list[int], has_more: bool) -> None:
+    page = ada.get(f"{events}?{query}").json()
+
+    assert [event["seq"] for event in page["events"]] == found
+    assert (page["has_more"], page["last_seq"]) == (has_more, 9)
+
+
+def test_a_kind_that_is_none_is_answered_with_those_there_are(ada: Client, events: str) -> None:
+    response = ada.get(f"{events}?kind=user_message&kind=gossip")
+
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_request")
+    assert response.json()["detail"] == (
+        "kind: There is no such kind. "
+        "Choose from user_message, assistant_message, tool_result, turn_restarted, turn_ended."
+    )
 
 
 def test_past_the_end_there_is_nothing_and_no_more(ada: Client, events: str) -> None:
@@ -85,8 +119,14 @@ def test_kinds_and_fields_of_a_newer_version_are_passed_through(ada: Client, con
         "limit=",
         "before=0",
         "before=x",
+        "before=",
         "since=1",
-        "after=1&before=5",
+        "after=1&after=2",
+        "kind=",
+        "kind=%00",
+        "order=",
+        "order=up",
+        "order=asc&order=desc",
     ],
 )
 def test_a_range_that_makes_no_sense_is_refused(ada: Client, events: str, query: str) -> None:

@@ -14,7 +14,7 @@ from history.committed import Committed, Entry
 from history.errors import NotFound
 from history.events import AssistantMessage, Kind, ToolResult, TurnEnded, TurnRestarted, UserMessage
 from history.log import appending
-from history.models import Conversation, Event, Turn
+from history.models import Conversation, Event, Status, Turn
 from llm.types import UserMessage as AskedMessage
 from tests.history.stage import answered, at_once, elsewhere, new_conversation, new_turn, said
 
@@ -134,15 +134,40 @@ def test_read_pages_through_the_log(conversation: Conversation) -> None:
 
 
 @pytest.mark.django_db
-def test_read_newest_gives_the_newest_in_order(conversation: Conversation) -> None:
-    """A2.26a: the newest, not the oldest."""
+def test_a_stretch_is_read_from_either_end(conversation: Conversation) -> None:
+    """A2.26a: the newest are the newest, not the oldest."""
     append(conversation.pk, *map(str, range(7)))
 
-    newest = log.read_newest(conversation.pk, limit=3)
-    before = log.read_newest(conversation.pk, before=5, limit=3)
-    oldest = log.read_newest(conversation.pk, before=2, limit=3)
+    oldest = log.stretch(conversation.pk, limit=3)
+    newest = log.stretch(conversation.pk, newest_first=True, limit=3)
+    between = log.stretch(conversation.pk, after=2, before=5)
+    backwards = log.stretch(conversation.pk, after=2, before=6, newest_first=True, limit=2)
+    nowhere = log.stretch(conversation.pk, after=6, before=3)
 
-    assert [[entry.seq for entry in found] for found in (newest, before, oldest)] == [[5, 6, 7], [2, 3, 4], [1]]
+    stretches = [[entry.seq for entry in found] for found in (oldest, newest, between, backwards, nowhere)]
+    assert stretches == [[1, 2, 3], [7, 6, 5], [3, 4], [5, 4], []]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("kinds", [("tool_result",), ("user_message", "turn_ended"), ("turn_restarted",), tuple(Kind)])
+def test_a_stretch_of_some_kinds_is_the_whole_without_the_others(
+    user: User, kinds: tuple[str, ...], newest_first: bool
+) -> None:
+    conversation = new_conversation(user)
+    for number in range(3):
+        turn = new_turn(conversation, text=str(number))
+        with appending(conversation.pk) as held:
+            held.append(turn.pk, said("a", calls=2))
+            held.append(turn.pk, answered("b"))
+            held.append(turn.pk, answered("c", index=1))
+            held.append(turn.pk, TurnEnded(status="completed"))
+        Turn.objects.update(status=Status.COMPLETED)
+    everything = log.stretch(conversation.pk, after=2, before=14, newest_first=newest_first)
+
+    for limit in (1, 2, 3, 100):
+        found = log.stretch(conversation.pk, after=2, before=14, kinds=kinds, newest_first=newest_first, limit=limit)
+        assert found == tuple(entry for entry in everything if entry.kind in kinds)[:limit]
 
 
 @pytest.mark.django_db
@@ -231,7 +256,7 @@ def test_a_conversation_that_is_not_there_is_not_found() -> None:
     with pytest.raises(NotFound):
         log.position(nobody)
 
-    assert log.read_newest(nobody) == ()
+    assert log.stretch(nobody) == ()
     assert not Event.objects.exists()
 
 
