@@ -1,0 +1,42 @@
+"""`python -m bench [NAME …]`: measure it all, or what is named, and print a table of each. Nothing passes or fails."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+
+from bench.measurements import tokens
+from bench.runs import Measurement, run, table
+from bench.stage import Plan, stage
+
+MEASUREMENTS: Mapping[str, Callable[[Plan], Measurement]] = {
+    "tokens": tokens.measurement,
+}
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASUREMENTS)}; all if none is named")
+    parser.add_argument("--streams", type=int, default=100, help="at once (default 100)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of one window (default 10)")
+    parser.add_argument("--runs", type=int, default=5, help="of each case, in turn (default 5)")
+    parser.add_argument("--cases", default="", metavar="PART,…", help="only cases with one of these in their names")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(MEASUREMENTS):
+        parser.error(f"nothing is measured under {', '.join(sorted(unknown))}")
+    plan = Plan(
+        streams=options.streams,
+        seconds=options.seconds,
+        runs=options.runs,
+        cases=tuple(filter(None, options.cases.split(","))),
+    )
+    with stage() as built:
+        for name in options.names or MEASUREMENTS:
+            measurement = MEASUREMENTS[name](plan)
+            found = run(measurement, stage=built, plan=plan)
+            print(f"\n### {measurement.title}\n\n{table(found)}\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Where processes run and what they use: one core for the server, one for the load and the provider."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import quantiles
+
+import psutil
+
+SERVER_CORE, LOAD_CORE = 0, 1
+
+
+@contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """What is started in this block, and all its threads, runs on this core. Also this thread, while in it."""
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {core})
+    except OSError:
+        sys.exit("The benchmarks need two cores: one for the server, one for the load.")
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds of CPU, user and system, that a process and its children have used."""
+    process = psutil.Process(pid)
+    times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+    return float(sum(time.user + time.system for time in times))
+
+
+def memory_of(pid: int) -> int:
+    """Bytes resident, of a process and its children."""
+    process = psutil.Process(pid)
+    return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
+
+
+def percentile(values: list[float], percent: int) -> float:
+    """Of at least two values."""
+    return quantiles(values, n=100, method="inclusive")[percent - 1]
