@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from history.errors import ChatError
+from llm.errors import ModelError
 
 
 class Unauthenticated(ChatError):
@@ -27,3 +28,20 @@ class UnknownModel(ChatError):
     """There is no such model. Choose another one."""
 
     code = "unknown_model"
+
+
+class RateLimited(ChatError):
+    """You have asked for as much as you may for now. Please come back later."""
+
+    code = "rate_limited"
+
+    def __init__(self, *sentence: str, retry_after: int = 5) -> None:
+        """`retry_after`, in seconds, is when asking again may help."""
+        super().__init__(*sentence)
+        self.retry_after = retry_after
+
+
+class QuotaExceeded(ModelError):
+    """The day's limit of tokens or cost is reached, or held by other answers in progress. What was said is kept."""
+
+    code = "quota_exceeded"

@@ -1,6 +1,8 @@
-"""The table of API keys. Of a key itself only the digest is here, and a prefix to tell it by."""
+"""The tables of API keys and of what was used of the limits of a day."""
 
 from __future__ import annotations
+
+from decimal import Decimal
 
 from django.conf import settings
 from django.db import models
@@ -12,7 +14,8 @@ UNEXPIRED = Q(expires_at=None) | Q(expires_at__gt=Now())
 
 
 class ApiKey(models.Model):
-    """A key that acts for its owner, within its scopes."""
+    """A key that acts for its owner, within its scopes. Of its text only the digest is here, and a prefix to tell it
+    by."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="verbatim_api_keys")
     name = models.CharField(max_length=100, blank=True, default="")
@@ -20,7 +23,7 @@ class ApiKey(models.Model):
     digest = models.CharField(max_length=64)
     scopes = models.JSONField(default=list)
     created_at = models.DateTimeField(db_default=Now())
-    expires_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
 
@@ -29,3 +32,23 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return self.prefix
+
+
+class Spending(models.Model):
+    """What was used on one day, by UTC: by one owner in all (`key_id` 0), or with one of the owner's API keys. What
+    calls in progress may still use is held. No foreign key to the API key: what was spent outlives it."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    key_id = models.BigIntegerField(default=0)
+    day = models.DateField()
+    tokens = models.BigIntegerField(default=0)
+    tokens_held = models.BigIntegerField(default=0)
+    cost = models.DecimalField(max_digits=16, decimal_places=8, default=Decimal(0))
+    cost_held = models.DecimalField(max_digits=16, decimal_places=8, default=Decimal(0))
+
+    class Meta:
+        verbose_name_plural = "spending"
+        constraints = (models.UniqueConstraint(fields=["owner", "key_id", "day"], name="one_spending_per_day"),)
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.key_id}"

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from access.limits import Payer
 from access.profiles import profile_of
 from history import context, status
 from history.compaction import Place
@@ -25,7 +26,7 @@ class Claimed(NamedTuple):
     """A turn that is this engine's now. `budget` is what the messages of one call may have, in tokens."""
 
     place: Place
-    owner_id: int
+    payer: Payer
     profile: Profile
     request: ChatRequest
     budget: int
@@ -56,7 +57,7 @@ def gather(turn_id: UUID, *, tools: tuple[ToolSpec, ...]) -> Claimed:
         call_id=f"{turn.pk}:{turn.attempt}",
     )
     place = Place(turn.conversation_id, turn.pk, turn.attempt)
-    return Claimed(place, turn.owner_id, profile, request, budget, turn.conversation.last_seq)
+    return Claimed(place, Payer(turn.owner_id, turn.key_id), profile, request, budget, turn.conversation.last_seq)
 
 
 def _reserve(sampling: Sampling, tools: tuple[ToolSpec, ...]) -> int:

@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 from django.db import connections
 
+from access import limits
 from access.profiles import model_of, registry
 from history import batches, committed, compaction
 from history.committed import Committed
@@ -28,9 +29,10 @@ from llm.types import ChatModel
 from streaming import claims, ends
 from streaming.claims import Claimed
 from streaming.database import in_thread
-from streaming.drive import Drive
+from streaming.drive import Cost, Drive
 from streaming.hub import Hub
 from streaming.keeper import Keeper
+from streaming.limited import with_limits
 from streaming.play import play
 from streaming.stop import Reason, Stop
 from tools.loading import toolbox_from
@@ -159,26 +161,37 @@ class Engine:
 
     async def _perform(self, claimed: Claimed, stop: Stop) -> None:
         place, profile = claimed.place, claimed.profile
+        price = partial(cost, prices=profile.prices)
         with self.hub.tail(place.conversation_id) as tail:
             tail.learn(claimed.last_seq)
             items = play(
                 claimed.request,
-                model=self.models(profile.name),
+                model=self._model(claimed, price=price),
                 model_name=profile.model,
                 toolbox=self.toolbox,
                 context=ToolContext(
-                    principal=str(claimed.owner_id), conversation=str(place.conversation_id), turn=str(place.turn_id)
+                    principal=str(claimed.payer.owner_id),
+                    conversation=str(place.conversation_id),
+                    turn=str(place.turn_id),
                 ),
                 stop=stop,
                 max_hops=chat_settings().max_tool_hops,
                 budget=claimed.budget,
             )
-            drive = Drive(place, tail=tail, writer=self.writer, cost=partial(cost, prices=profile.prices))
+            drive = Drive(place, tail=tail, writer=self.writer, cost=price)
             try:
                 await drive.run(items)
             except (Fenced, NotFound):
                 await asyncio.wrap_future(self.writer.run(partial(batches.drop, place.turn_id, attempt=place.attempt)))
                 raise
+
+    def _model(self, claimed: Claimed, *, price: Cost) -> ChatModel:
+        """The model of the turn's profile, within its payer's limits."""
+        model = self.models(claimed.profile.name)
+        if not limits.is_by_day(claimed.payer):
+            return model
+        window = claimed.profile.context_window
+        return with_limits(model, payer=claimed.payer, window=window, cost=price, run=self.writer.run)
 
     async def _give_up(self, turn_id: UUID, error: TurnError) -> None:
         """End a turn whose task failed, with what is stored of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from access.errors import RateLimited
 from history.errors import ChatError
 
 
@@ -49,10 +50,7 @@ class Busy(ChatError):
     code = "busy"
 
 
-class TooManyTurns(ChatError):
-    """You have as many answers in progress as you may. Wait for one to end."""
-
-    code = "rate_limited"
+TooManyTurns = RateLimited
 
 
 class Draining(ChatError):

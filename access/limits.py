@@ -1,0 +1,225 @@
+"""What one user, and one API key, may ask for: turns at a time and per minute, tokens and cost per day.
+
+All of it is counted in the database. Turns are counted where they are, under the lock on their owner's row. A model
+call first holds the most that it may use; what it did use takes the place of that when it ends. A call is let through
+while anything is left, so a day's limit is overshot by one call at most, however many processes there are. What was
+held by a process that died stays held until midnight.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db.models import BooleanField, ExpressionWrapper, F, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from access.errors import QuotaExceeded, RateLimited
+from access.models import Spending
+from access.principals import Principal, UserId
+from history.conf import chat_settings
+from history.locks import transaction_within
+from history.models import ACTIVE, Turn
+from history.status import LOCK_TIMEOUT
+
+MINUTE = timedelta(minutes=1)
+IS_ACTIVE = Q(status__in=ACTIVE)
+BOOLEAN = BooleanField()
+IS_RECENT = Q(created_at__gt=Now() - MINUTE)
+SOON = 5
+"""Seconds after which to ask again when an answer in progress has to end first."""
+
+
+class Payer(NamedTuple):
+    """On whose account a turn goes: a user's and, if one was used, an API key's."""
+
+    owner_id: UserId
+    key_id: int | None = None
+
+
+class Limits(NamedTuple):
+    """What one account may; None: as much as it likes. `account` is the `key_id` of its spending."""
+
+    who: str
+    account: int
+    turns: int | None
+    per_minute: int | None
+    tokens: int | None
+    cost: Decimal | None
+
+    @property
+    def by_day(self) -> bool:
+        """Whether calls must be counted."""
+        return self.tokens is not None or self.cost is not None
+
+
+class Hold(NamedTuple):
+    """What a model call has been granted; to be given to `settle`."""
+
+    owner_id: UserId
+    accounts: tuple[int, ...]
+    day: date
+    tokens: int
+    cost: Decimal
+
+
+def limits_of(payer: Payer) -> tuple[Limits, ...]:
+    """Those of the user and, where an API key asks, those of the key. Raises `decimal.InvalidOperation` for a cost
+    that is no number."""
+    told = chat_settings()
+    of_user = Limits(
+        "you have",
+        0,
+        told.max_turns_per_user,
+        told.turns_per_minute_per_user,
+        told.tokens_per_day_per_user,
+        _dollars(told.cost_per_day_per_user),
+    )
+    if payer.key_id is None:
+        return (of_user,)
+    return of_user, Limits(
+        "this API key has",
+        payer.key_id,
+        told.max_turns_per_key,
+        told.turns_per_minute_per_key,
+        told.tokens_per_day_per_key,
+        _dollars(told.cost_per_day_per_key),
+    )
+
+
+def admit(principal: Principal) -> dict[UUID, UUID]:
+    """Whether one more turn may start now. Raises `RateLimited`, which says which limit and when to come back.
+
+    Returns the user's active turns by their conversation: at most one in each. The caller holds the lock on the user's
+    row, so that what is counted holds until the commit. One query, and a second one where there are limits by day.
+    """
+    payer = Payer(principal.user_id, principal.key_id)
+    limits = limits_of(payer)
+    turns = _turns(payer, limits)
+    for each in limits:
+        _check_turns(each, [turn for turn in turns if each.account in (0, turn.key_id)])
+    if any(each.by_day for each in limits):
+        today = _today()
+        spent = {row.key_id: row for row in _spending(payer.owner_id, [each.account for each in limits], day=today)}
+        for each in limits:
+            _check_day(each, spent.get(each.account) or Spending(), day=today)
+    return {turn.conversation_id: turn.pk for turn in turns if turn.status in ACTIVE}
+
+
+def is_by_day(payer: Payer) -> bool:
+    """Whether this payer's model calls must be reserved and settled."""
+    return any(each.by_day for each in limits_of(payer))
+
+
+def reserve(payer: Payer, *, tokens: int, cost: Decimal) -> Hold:
+    """Hold the most that a model call may use, on every account that has a limit. Raises `QuotaExceeded` if nothing
+    is left of one. For the writer's thread: it waits for no lock for long."""
+    limits = [each for each in limits_of(payer) if each.by_day]
+    hold = Hold(payer.owner_id, tuple(each.account for each in limits), _today(), tokens, cost)
+    with transaction_within(LOCK_TIMEOUT):
+        for each in limits:
+            if not _hold(hold, each):
+                _open(hold, each.account)
+                if not _hold(hold, each):
+                    raise QuotaExceeded
+    return hold
+
+
+def settle(hold: Hold, *, tokens: int, cost: Decimal) -> None:
+    """What the call has used takes the place of what was held for it. For the writer's thread."""
+    with transaction_within(LOCK_TIMEOUT):
+        for account in hold.accounts:  # one by one, in the order of `reserve`: two of them cannot lock each other out
+            _spending(hold.owner_id, [account], day=hold.day).update(
+                tokens=F("tokens") + tokens,
+                tokens_held=F("tokens_held") - hold.tokens,
+                cost=F("cost") + cost,
+                cost_held=F("cost_held") - hold.cost,
+            )
+
+
+def _turns(payer: Payer, limits: tuple[Limits, ...]) -> list[Turn]:
+    """The user's active turns, and where they count, those of the last minute; the newest first."""
+    which = IS_ACTIVE if all(each.per_minute is None for each in limits) else IS_ACTIVE | IS_RECENT
+    rows = Turn.objects.filter(which, owner_id=payer.owner_id).annotate(is_recent=ExpressionWrapper(IS_RECENT, BOOLEAN))
+    return list(rows.only("pk", "conversation_id", "status", "key_id", "created_at").order_by("-created_at"))
+
+
+def _check_turns(limits: Limits, turns: list[Any]) -> None:
+    active = sum(turn.status in ACTIVE for turn in turns)
+    if limits.turns is not None and active >= limits.turns:
+        raise RateLimited(
+            f"{_capital(limits.who)} {_many(active, 'answer')} in progress, as many as allowed. Wait for one to end.",
+            retry_after=SOON,
+        )
+    recent = [turn.created_at for turn in turns if turn.is_recent]
+    if limits.per_minute is not None and len(recent) >= limits.per_minute:
+        last = recent[limits.per_minute - 1] if limits.per_minute else timezone.now()
+        seconds = _seconds_until(last + MINUTE)
+        raise RateLimited(
+            f"{_capital(limits.who)} asked {_many(limits.per_minute, 'time')} within a minute, as often as allowed."
+            f" Try again in {seconds} seconds.",
+            retry_after=seconds,
+        )
+
+
+def _check_day(limits: Limits, spent: Spending, *, day: date) -> None:
+    for what, limit, used, held in (
+        ("tokens", limits.tokens, spent.tokens, spent.tokens_held),
+        ("money", limits.cost, spent.cost, spent.cost_held),
+    ):
+        if limit is None or used + held < limit:
+            continue
+        if used < limit:
+            raise RateLimited(
+                f"What {limits.who} left of today's {what} is held by answers in progress. Wait for one to end.",
+                retry_after=SOON,
+            )
+        midnight = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+        raise RateLimited(
+            f"{_capital(limits.who)} used up today's {what}. A new day begins at midnight UTC.",
+            retry_after=_seconds_until(midnight),
+        )
+
+
+def _hold(hold: Hold, limits: Limits) -> bool:
+    """The one statement that decides: nothing is held unless something is left."""
+    account = _spending(hold.owner_id, [limits.account], day=hold.day)
+    if limits.tokens is not None:
+        account = account.filter(tokens__lt=limits.tokens - F("tokens_held"))
+    if limits.cost is not None:
+        account = account.filter(cost__lt=limits.cost - F("cost_held"))
+    return bool(account.update(tokens_held=F("tokens_held") + hold.tokens, cost_held=F("cost_held") + hold.cost))
+
+
+def _open(hold: Hold, account: int) -> None:
+    """The first call of a day makes the row; several may be first."""
+    Spending.objects.bulk_create(
+        [Spending(owner_id=hold.owner_id, key_id=account, day=hold.day)], ignore_conflicts=True
+    )
+
+
+def _spending(owner_id: UserId, accounts: list[int], *, day: date) -> Any:
+    return Spending.objects.filter(owner_id=owner_id, key_id__in=accounts, day=day)
+
+
+def _today() -> date:
+    return timezone.now().astimezone(UTC).date()
+
+
+def _seconds_until(moment: datetime) -> int:
+    return max(1, int((moment - timezone.now()).total_seconds()) + 1)
+
+
+def _dollars(told: Decimal | str | None) -> Decimal | None:
+    return None if told is None else Decimal(str(told))
+
+
+def _capital(words: str) -> str:
+    return words[0].upper() + words[1:]
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,142 @@
+"""A model that is asked only while something is left of the day's limits: the wrapper around whatever costs money."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import Future
+from contextlib import aclosing
+from decimal import Decimal
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from access import limits
+from access.limits import Hold, Payer
+from history.context import estimate
+from llm.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    ContextTooLong,
+    ModelError,
+    NotStreaming,
+    RateLimited,
+    Unavailable,
+)
+from llm.types import ChatModel, ChatRequest, Delta, ReasoningDelta, TextDelta, ToolCallDelta, Usage
+from streaming.drive import Cost
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+REFUSALS = (AuthenticationFailed, BadRequest, ContextTooLong, NotStreaming, RateLimited, Unavailable)
+"""How a provider says no before it begins: nothing was used."""
+
+
+class Writes(Protocol):
+    """Has something written in another thread, in the order asked: `Writer.run`."""
+
+    def __call__(self, write: Callable[[], T], /) -> Future[T]: ...
+
+
+class LimitedModel:
+    """Holds the most that a call may use before it is made, and settles afterwards with what it did use: as the
+    provider counts it, else as the text says that came."""
+
+    def __init__(self, model: ChatModel, *, payer: Payer, window: int, cost: Cost, run: Writes) -> None:
+        self._model = model
+        self._payer = payer
+        self._window = window
+        self._cost = cost
+        self._run = run
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
+        """The reply. Raises `QuotaExceeded` instead of asking."""
+        hold = await self._reserve(most(request, window=self._window))
+        said = Said(request)
+        try:
+            async with aclosing(self._model.stream(request)) as deltas:
+                async for delta in deltas:
+                    said.add(delta)
+                    yield delta
+        except ModelError as error:
+            said.is_refused = isinstance(error, REFUSALS)
+            raise
+        finally:  # not waited for: what is asked later, is written later
+            self._settle(hold, used=said.usage())
+
+    async def _reserve(self, usage: Usage) -> Hold:
+        reserving = self._run(partial(limits.reserve, self._payer, tokens=_tokens(usage), cost=self._dollars(usage)))
+        try:
+            return await asyncio.shield(asyncio.wrap_future(reserving))
+        except asyncio.CancelledError:
+            reserving.add_done_callback(self._give_back)
+            raise
+
+    def _give_back(self, reserving: Future[Hold]) -> None:
+        """Nobody waits any more for what was held."""
+        if reserving.exception() is None:
+            self._settle(reserving.result(), used=Usage())
+
+    def _settle(self, hold: Hold, *, used: Usage) -> None:
+        settling = self._run(partial(limits.settle, hold, tokens=_tokens(used), cost=self._dollars(used)))
+        settling.add_done_callback(_log_failure)
+
+    def _dollars(self, usage: Usage) -> Decimal:
+        return self._cost(usage) or Decimal(0)
+
+
+def with_limits(model: ChatModel, *, payer: Payer, window: int, cost: Cost, run: Writes) -> ChatModel:
+    """`model`, for as long as something is left to its payer. `window` is its context window in tokens."""
+    return LimitedModel(model, payer=payer, window=window, cost=cost, run=run)
+
+
+class Said:
+    """What is known of a call's usage while it goes on."""
+
+    def __init__(self, request: ChatRequest) -> None:
+        self.is_refused = False
+        self._request = request
+        self._reported: Usage | None = None
+        self._length = 0
+
+    def add(self, delta: Delta) -> None:
+        """Take in the next delta. Cheap: called per fragment."""
+        match delta:
+            case TextDelta(text=text) | ReasoningDelta(text=text) | ToolCallDelta(arguments=text):
+                self._length += len(text)
+            case Usage():
+                self._reported = delta
+
+    def usage(self) -> Usage:
+        """As the provider reported it, else estimated; nothing for a call that was refused."""
+        if self._reported is not None:
+            return self._reported
+        if self.is_refused and not self._length:
+            return Usage()
+        return Usage(prompt=_prompt(self._request), completion=-(-self._length // 4))
+
+
+def most(request: ChatRequest, *, window: int) -> Usage:
+    """The most that a call may use: no token is shorter than a byte, and no call uses more than the context window."""
+    size = len(msgspec.json.encode(request.messages)) + len(msgspec.json.encode(request.tools))
+    prompt = min(size, window)
+    reply = request.sampling.max_tokens or window - _prompt(request)
+    return Usage(prompt=prompt, completion=max(0, min(reply, window)))
+
+
+def _prompt(request: ChatRequest) -> int:
+    return sum(map(estimate, request.messages)) + len(msgspec.json.encode(request.tools)) // 4
+
+
+def _tokens(usage: Usage) -> int:
+    return usage.prompt + usage.completion
+
+
+def _log_failure(settling: Future[Any]) -> None:
+    error = settling.exception()
+    if error is not None:
+        logger.error("what a call has used could not be noted; it stays held", exc_info=error)
