@@ -6,10 +6,10 @@ import logging
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from django.core.exceptions import PermissionDenied
-from django.http import Http404
+from django.http import Http404, HttpResponse
 from rest_framework.exceptions import APIException, ValidationError
-from rest_framework.response import Response
 
 from history.errors import ChatError, NotFound
 from streaming.errors import TurnActive
@@ -31,8 +31,29 @@ STATUS = {
     "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
     "busy": HTTPStatus.SERVICE_UNAVAILABLE,
     "draining": HTTPStatus.SERVICE_UNAVAILABLE,
+    "still_running": HTTPStatus.GATEWAY_TIMEOUT,
 }
 """The HTTP status of each error code that a request can be refused with."""
+
+OF_FAILED_TURN = {
+    "unknown_model": HTTPStatus.NOT_FOUND,
+    "context_too_long": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "bad_request": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
+    "internal": HTTPStatus.INTERNAL_SERVER_ERROR,
+    "not_streaming": HTTPStatus.INTERNAL_SERVER_ERROR,
+    "model_error": HTTPStatus.BAD_GATEWAY,
+    "truncated": HTTPStatus.BAD_GATEWAY,
+    "empty_reply": HTTPStatus.BAD_GATEWAY,
+    "malformed": HTTPStatus.BAD_GATEWAY,
+    "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+    "authentication_failed": HTTPStatus.SERVICE_UNAVAILABLE,
+    "interrupted": HTTPStatus.SERVICE_UNAVAILABLE,
+    "stalled": HTTPStatus.GATEWAY_TIMEOUT,
+    "timed_out": HTTPStatus.GATEWAY_TIMEOUT,
+}
+"""The HTTP status of a turn that ended with this error, for callers who wait for the whole answer. One that is not
+here, because another version wrote it, is a 502."""
 
 FRAMEWORK = {
     HTTPStatus.BAD_REQUEST: "invalid_request",
@@ -44,11 +65,11 @@ FRAMEWORK = {
 }
 """The code of what the framework itself refuses."""
 
-RETRY_AFTER = {"rate_limited": 5, "busy": 5, "draining": 5}
+RETRY_AFTER = {"rate_limited": 5, "busy": 5, "draining": 5, "still_running": 5}
 """Seconds after which to try again."""
 
 
-def respond(error: Exception, context: dict[str, Any]) -> Response:
+def respond(error: Exception, context: dict[str, Any]) -> HttpResponse:
     """The exception handler of the REST views."""
     match error:
         case Http404():
@@ -56,36 +77,37 @@ def respond(error: Exception, context: dict[str, Any]) -> Response:
         case ChatError():
             return _refused(error)
         case PermissionDenied():
-            return _problem("forbidden", HTTPStatus.FORBIDDEN, detail="You may not do that.")
+            return problem("forbidden", HTTPStatus.FORBIDDEN, detail="You may not do that.")
         case ValidationError():
-            return _problem("invalid_request", HTTPStatus.BAD_REQUEST, detail=_first(error.detail))
+            return problem("invalid_request", HTTPStatus.BAD_REQUEST, detail=_first(error.detail))
         case APIException():
             return _by_framework(error)
         case _:
             logger.error("a request failed", exc_info=error)
             sentence = "Something went wrong on the server. Please try again."
-            return _problem("internal", HTTPStatus.INTERNAL_SERVER_ERROR, detail=sentence)
+            return problem("internal", HTTPStatus.INTERNAL_SERVER_ERROR, detail=sentence)
 
 
-def _refused(error: ChatError) -> Response:
+def _refused(error: ChatError) -> HttpResponse:
     more = {"turn": error.turn_id} if isinstance(error, TurnActive) else {}
-    response = _problem(error.code, STATUS[error.code], detail=error.message, **more)
+    response = problem(error.code, STATUS[error.code], detail=error.message, **more)
     if response.status_code == HTTPStatus.UNAUTHORIZED:
         response["WWW-Authenticate"] = "Bearer"
     return response
 
 
-def _by_framework(error: APIException) -> Response:
+def _by_framework(error: APIException) -> HttpResponse:
     status = HTTPStatus(error.status_code)
-    response = _problem(FRAMEWORK.get(status, "error"), status, detail=str(error.detail))
+    response = problem(FRAMEWORK.get(status, "error"), status, detail=str(error.detail))
     if header := getattr(error, "auth_header", None):
         response["WWW-Authenticate"] = header
     return response
 
 
-def _problem(code: str, status: HTTPStatus, *, detail: str, **more: str) -> Response:
+def problem(code: str, status: HTTPStatus, *, detail: str, **more: str) -> HttpResponse:
+    """The response to a request that cannot be answered; `more` are members of the problem beside the standard's."""
     body = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail, "code": code, **more}
-    response = Response(body, status=status, content_type="application/problem+json")
+    response = HttpResponse(msgspec.json.encode(body), status=status, content_type="application/problem+json")
     if code in RETRY_AFTER:
         response["Retry-After"] = str(RETRY_AFTER[code])
     return response

@@ -3,10 +3,13 @@
 from django.urls import path
 
 from chat import pages
+from chat.answers import TurnResponse
 from chat.api import Nothing
 from chat.choices import ModelList
 from chat.conversations import ConversationDetail, ConversationList
 from chat.events import ConversationEvents
+from chat.streams import ConversationStream, TurnStream
+from chat.waiting import awaited
 
 app_name = "verbatim"
 
@@ -18,6 +21,9 @@ urlpatterns = [
     path("api/v1/conversations/", ConversationList.as_view(), name="conversations"),
     path("api/v1/conversations/<uuid:conversation_id>/", ConversationDetail.as_view(), name="conversation"),
     path("api/v1/conversations/<uuid:conversation_id>/events/", ConversationEvents.as_view(), name="events"),
+    path("api/v1/conversations/<uuid:conversation_id>/stream/", ConversationStream.as_view(), name="stream"),
+    path("api/v1/turns/<uuid:turn_id>/response/", awaited(TurnResponse.as_view()), name="response"),
+    path("api/v1/turns/<uuid:turn_id>/stream/", TurnStream.as_view(), name="turn_stream"),
     path("api/v1/models/", ModelList.as_view(), name="models"),
     path("api/v1/", Nothing.as_view(), name="api"),
     path("api/v1/<path:rest>", Nothing.as_view(), name="nothing"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from uuid import UUID
 
@@ -11,14 +10,14 @@ from history import status
 from history.events import Kind
 from streaming.cursor import Cursor
 from streaming.database import in_thread
-from streaming.follow import Followed, follow, go_on
+from streaming.follow import Frames, follow, go_on
 from streaming.frames import Delta, Event
 from streaming.hub import Hub
 
 
 async def follow_turn(
     turn_id: UUID, *, conversation_id: UUID, hub: Hub, after: Cursor, principal: Principal | None = None
-) -> AsyncGenerator[Followed, None]:
+) -> Frames:
     """What `follow` has of one turn, up to and with its end. `after` lies before that; raises what `follow` raises."""
     mine = str(turn_id)
     async with aclosing(follow(conversation_id, hub=hub, after=after, principal=principal)) as frames:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from datetime import UTC, datetime
+from typing import TypeAlias
 from uuid import UUID
 
 from access.principals import Principal
@@ -27,11 +28,12 @@ PAGE = 500
 START = Cursor()
 
 Followed = Delta | Event | Reset | CaughtUp | Heartbeat
+Frames: TypeAlias = AsyncGenerator[Followed, None]
 
 
 async def follow(
     conversation_id: UUID, *, hub: Hub, after: Cursor = START, principal: Principal | None = None
-) -> AsyncGenerator[Followed, None]:
+) -> Frames:
     """Every frame past `after`: what was missed, `caught_up`, then live, until the caller closes it.
 
     Raises `NotFound` when the conversation is gone, `AccessEnded` when `principal` may no longer look, `Draining` when
@@ -95,7 +97,7 @@ class Patience:
         return False
 
 
-async def _catch_up(view: View, tail: Tail, conversation_id: UUID) -> AsyncGenerator[Followed, None]:
+async def _catch_up(view: View, tail: Tail, conversation_id: UUID) -> Frames:
     """Bring the view to where the tail begins, from the database."""
     while True:
         page, draft = await in_thread(replay.read, conversation_id, after=view.seq, limit=PAGE)

@@ -75,7 +75,7 @@ def earlier(principal: Principal, conversation_id: UUID | None, order: Order, *,
         turn = _alike(mine.filter(fingerprint=order.fingerprint()), again=again)
     if turn is None:
         return None
-    begin = _begin(turn)
+    begin = begin_of(turn)
     if turn.conversation_id != conversation_id and (conversation_id is not None or begin.seq):
         if order.request_id is not None:
             raise RequestConflict
@@ -94,7 +94,16 @@ def _alike(turns: QuerySet[Turn], *, again: Again) -> Turn | None:
     return found
 
 
-def _begin(turn: Turn) -> Cursor:
+def begin_of(turn: Turn) -> Cursor:
     """Just before the turn's own events; at seq 0 the turn opened its conversation."""
-    first = Event.objects.filter(turn=turn).order_by("seq").values_list("seq", flat=True).first()
+    first = _events_of(turn).order_by("seq").values_list("seq", flat=True).first()
     return Cursor((first or 1) - 1)
+
+
+def end_of(turn: Turn) -> Cursor:
+    """Just after the turn's last event."""
+    return Cursor(_events_of(turn).order_by("-seq").values_list("seq", flat=True).first() or 0)
+
+
+def _events_of(turn: Turn) -> QuerySet[Event]:
+    return Event.objects.filter(turn=turn)

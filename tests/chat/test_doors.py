@@ -32,6 +32,9 @@ API = {
     "conversations": {"get", "post"},
     "conversation": {"get", "patch", "delete"},
     "events": {"get"},
+    "stream": {"get"},
+    "response": {"get"},
+    "turn_stream": {"get"},
     "models": {"get"},
     "api": set[str](),
     "nothing": set[str](),
@@ -43,8 +46,8 @@ METHODS = ("get", "post", "put", "patch", "delete", "options", "trace")
 def address(pattern: URLPattern) -> str:
     """An address that this pattern answers."""
     return "/" + str(pattern.pattern).replace("<uuid:conversation_id>", str(uuid4())).replace(
-        "<path:rest>", "more/of/it"
-    )
+        "<uuid:turn_id>", str(uuid4())
+    ).replace("<path:rest>", "more/of/it")
 
 
 def errors(base: type[ChatError] = ChatError) -> Iterator[type[ChatError]]:
@@ -182,7 +185,7 @@ def refusal(user: User, error: Exception) -> Any:
 
 @pytest.mark.parametrize("error", {error.code: error for error in errors() if error.code in STATUS}.values())
 def test_a_refusal_is_a_problem_document(user: User, error: type[ChatError]) -> None:
-    raised = error("a-turn") if error is TurnActive else error()
+    raised = error("a-turn") if issubclass(error, TurnActive) else error()
 
     response = refusal(user, raised)
 

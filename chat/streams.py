@@ -1,0 +1,88 @@
+"""The native protocol as server-sent events: the same frames as on the socket, for whoever only reads."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from functools import partial
+from typing import TypeAlias
+from uuid import UUID
+
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+
+from access import selectors
+from chat.api import ApiView
+from chat.waiting import leave_thread
+from history.errors import ChatError
+from history.models import ACTIVE, Turn
+from streaming import engine
+from streaming.answer import follow_turn
+from streaming.cursor import Cursor, parse
+from streaming.follow import Frames, follow
+from streaming.frames import Error, Heartbeat, ServerFrame, encode
+from streaming.repeats import begin_of, end_of
+
+Following: TypeAlias = Callable[..., Frames]
+HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+"""What keeps proxies from holding a stream back."""
+
+
+class ConversationStream(ApiView):
+    """`conversations/<id>/stream/?after=<cursor>`, or `Last-Event-ID`"""
+
+    http_method_names = ("get",)  # not HEAD, which would wait for ever
+
+    def get(self, request: Request, conversation_id: UUID) -> HttpResponseBase:
+        """Everything past the cursor, then live, over all turns until the caller leaves."""
+        found = selectors.conversation(self.principal, conversation_id)
+        return stream(partial(follow, found.pk, after=_after(request), principal=self.principal))
+
+
+class TurnStream(ApiView):
+    """`turns/<id>/stream/?after=<cursor>`, or `Last-Event-ID`"""
+
+    http_method_names = ("get",)
+
+    def get(self, request: Request, turn_id: UUID) -> HttpResponseBase:
+        """One turn, from its beginning or from the cursor, to its end; 204 if that is behind the caller."""
+        turn = selectors.turn(self.principal, turn_id)
+        after = max(_after(request), begin_of(turn))
+        if _is_behind(turn, after):
+            return HttpResponse(status=204)
+        return stream(
+            partial(follow_turn, turn.pk, conversation_id=turn.conversation_id, after=after, principal=self.principal)
+        )
+
+
+def stream(following: Following) -> StreamingHttpResponse:
+    """The response that carries what is followed."""
+    return StreamingHttpResponse(_events(following), content_type="text/event-stream", headers=HEADERS)
+
+
+async def _events(following: Following) -> AsyncIterator[bytes]:
+    await leave_thread()
+    try:
+        async with aclosing(following(hub=engine.ensure_started().hub)) as frames:
+            async for frame in frames:
+                yield event(frame)
+    except ChatError as error:
+        yield event(Error(code=error.code, message=error.message))
+
+
+def event(frame: ServerFrame) -> bytes:
+    """A frame as a server-sent event. A heartbeat is a comment as well: `EventSource` tells its page of no other."""
+    name = frame.__struct_config__.tag
+    cursor = getattr(frame, "cursor", None)
+    beat = ": heartbeat\n" if isinstance(frame, Heartbeat) else ""
+    position = f"id: {cursor}\n" if cursor is not None else ""
+    return f"{beat}event: {name}\ndata: {encode(frame)}\n{position}\n".encode()
+
+
+def _after(request: Request) -> Cursor:
+    return parse(request.headers.get("Last-Event-ID") or request.query_params.get("after", ""))
+
+
+def _is_behind(turn: Turn, cursor: Cursor) -> bool:
+    return turn.status not in ACTIVE and cursor.seq >= end_of(turn).seq
