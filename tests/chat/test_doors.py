@@ -198,7 +198,7 @@ def test_a_refusal_is_a_problem_document(user: User, error: type[ChatError]) -> 
         "status": status,
         "detail": error.__doc__,
         "code": error.code,
-        **({"turn": "a-turn"} if error is TurnActive else {}),
+        **({"turn": "a-turn"} if issubclass(error, TurnActive) else {}),
     }
     assert response.headers.get("Retry-After") == ("5" if error.code in RETRY_AFTER else None)
 
