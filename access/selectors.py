@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 from access.errors import AccessEnded
 from access.principals import Principal, UserId, session_hash
 from history.errors import NotFound
-from history.models import Conversation, Turn
+from history.models import Conversation, Feedback, Turn
 
 
 def conversations(principal: Principal) -> QuerySet[Conversation]:
@@ -44,6 +44,11 @@ def turn(principal: Principal, turn_id: UUID | str) -> Turn:
     if found is None:
         raise NotFound
     return found
+
+
+def feedback(principal: Principal) -> QuerySet[Feedback]:
+    """What the principal has said about answers in what they may see."""
+    return Feedback.objects.filter(owner_id=principal.user_id, conversation__owner_id=principal.user_id)
 
 
 def require_valid(principal: Principal) -> None:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from history.committed import Committed, tell
 from history.errors import NotFound
-from history.models import ACTIVE, Conversation, DeltaBatch, Event, Turn
+from history.models import ACTIVE, Conversation, DeltaBatch, Event, Feedback, Turn
 from history.stopping import stop
 
 
@@ -52,6 +52,7 @@ def delete(conversation_id: UUID) -> None:
         turns = Turn.objects.filter(conversation_id=conversation_id)
         DeltaBatch.objects.filter(turn_id__in=turns.values("pk")).delete()
         Event.objects.filter(conversation_id=conversation_id).delete()
+        Feedback.objects.filter(conversation_id=conversation_id).delete()
         turns.update(parent=None, replaces=None)
         turns.delete()
         Conversation.objects.filter(pk=conversation_id).delete()

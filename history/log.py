@@ -139,7 +139,8 @@ def stretch(
         rows = rows.filter(seq__lt=before)
     if kinds:
         numbers = [seq for kind in kinds for seq in rows.filter(kind=kind).values_list("seq", flat=True)[:limit]]
-        rows = rows.filter(seq__in=sorted(numbers, reverse=newest_first)[:limit])
+        found = sorted(numbers, reverse=newest_first)[:limit]
+        rows = events_of(conversation_id).filter(seq__in=found).order_by(order)  # by number: no range beside it
     return tuple(Entry(*row) for row in rows[:limit].values_list("seq", "kind", "turn_id", "at", "data"))
 
 

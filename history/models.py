@@ -1,4 +1,7 @@
-"""The tables of the log. Rows are written by `history.log`, `history.status` and the writer, and by nobody else."""
+"""The tables of the log and of what people think of its answers.
+
+Rows are written by `history.log`, `history.status`, `history.feedback` and the writer, and by nobody else.
+"""
 
 from __future__ import annotations
 
@@ -142,6 +145,7 @@ class Event(models.Model):
             ),
         )
         indexes = (
+            models.Index(fields=["conversation", "kind", "seq"], name="event_of_kind"),
             models.Index(fields=["kind", "-id"], name="event_by_kind"),
             models.Index(fields=["model", "-id"], name="event_by_model"),
             models.Index(fields=["-at"], name="event_newest"),
@@ -171,3 +175,35 @@ class DeltaBatch(models.Model):
 
     def __str__(self) -> str:
         return f"{self.turn_id} {self.attempt}.{self.hop}.{self.start}"
+
+
+class Sentiment(models.IntegerChoices):
+    """What somebody thinks of an answer; clients send the numbers."""
+
+    LIKE = 0
+    NOT_LIKE = 1
+
+
+class Feedback(models.Model):
+    """What somebody thinks of a turn's answer, and why. `at` is when they last said so.
+
+    `conversation` repeats what the turn says, so that a conversation's feedback is found by index."""
+
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="feedback")
+    turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="feedback")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    sentiment = models.PositiveSmallIntegerField(choices=Sentiment)
+    comment = models.TextField(blank=True, default="")
+    at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "feedback"
+        constraints = (models.UniqueConstraint(fields=["turn", "owner"], name="one_feedback_per_turn_and_owner"),)
+        indexes = (
+            models.Index(fields=["conversation", "owner", "-id"], name="feedback_of_conversation"),
+            models.Index(fields=["-at", "-id"], name="feedback_newest"),
+            models.Index(fields=["sentiment", "-at"], name="feedback_by_sentiment"),
+        )
+
+    def __str__(self) -> str:
+        return self.get_sentiment_display()

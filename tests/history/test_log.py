@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from itertools import count
 from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from history import committed, context, log
 from history.committed import Committed, Entry
@@ -329,3 +332,46 @@ def test_a_conversation_moves_up_when_something_is_said_in_it(user: User) -> Non
     entry: Entry = log.read(turn.conversation_id, after=1).entries[0]
     assert entry.at == now
     assert Turn.objects.get().created_at <= now
+
+
+def effort(call: Callable[[], object]) -> int:
+    """What a call costs the database, in its own unit: steps of SQLite's machine, blocks that PostgreSQL looks at."""
+    if connection.vendor == "sqlite":
+        steps = count()
+        connection.connection.set_progress_handler(lambda: next(steps) < 0, 1)
+        call()
+        connection.connection.set_progress_handler(None, 1)
+        return next(steps)
+    with CaptureQueriesContext(connection) as captured:
+        call()
+    with connection.cursor() as cursor:
+        blocks = 0
+        for query in captured:
+            cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query['sql']}")
+            blocks += cursor.fetchone()[0][0]["Plan"]["Shared Hit Blocks"]
+        return blocks
+
+
+@pytest.mark.django_db
+def test_a_stretch_costs_the_same_at_any_depth_however_rare_its_kinds(conversation: Conversation) -> None:
+    bound = {"sqlite": 1_000, "postgresql": 100}[connection.vendor]
+    Event.objects.bulk_create(
+        Event(
+            conversation=conversation,
+            seq=seq,
+            kind=Kind.TURN_ENDED if seq % 1_000 == 0 else Kind.TOOL_RESULT,
+            data={"content": "x" * 200},
+        )
+        for seq in range(1, 10_001)
+    )
+    if connection.vendor == "postgresql":
+        connection.cursor().execute("ANALYZE verbatim_history_event")
+
+    for kinds in ((), ("tool_result",), ("turn_ended",), ("user_message", "turn_ended"), tuple(Kind)):
+        for place in (100, 5_000, 9_900):
+            read = partial(log.stretch, conversation.pk, kinds=kinds, limit=10)
+
+            assert effort(partial(read, after=place)) < bound
+            assert effort(partial(read, before=place, newest_first=True)) < bound
+            assert effort(partial(read, after=1, before=place + 1)) < bound
+            assert effort(partial(read, after=place - 1, before=9_999, newest_first=True)) < bound
