@@ -37,7 +37,7 @@ REFUSALS = (AuthenticationFailed, BadRequest, ContextTooLong, NotStreaming, Rate
 
 
 class Writes(Protocol):
-    """Has something written in another thread, in the order asked: `Writer.run`."""
+    """Has something written in another thread, in the order asked, also when nobody waits for it: `Writer.run`."""
 
     def __call__(self, write: Callable[[], T], /) -> Future[T]: ...
 
@@ -71,7 +71,7 @@ class LimitedModel:
     async def _reserve(self, usage: Usage) -> Hold:
         reserving = self._run(partial(limits.reserve, self._payer, tokens=_tokens(usage), cost=self._dollars(usage)))
         try:
-            return await asyncio.shield(asyncio.wrap_future(reserving))
+            return await asyncio.wrap_future(reserving)
         except asyncio.CancelledError:
             reserving.add_done_callback(self._give_back)
             raise

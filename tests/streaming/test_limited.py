@@ -134,6 +134,7 @@ class Later:
 
     def __call__(self, write: Callable[[], T], /) -> Future[T]:
         result: Future[T] = Future()
+        result.set_running_or_notify_cancel()
         self.jobs.append((write, result))
         self.asked.set()
         return result
