@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,7 +21,7 @@ _orderers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="verbatim-order
 
 
 async def in_thread(read: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a synchronous function that reads the database; its connection goes back afterwards."""
+    """Call a synchronous function that reads the database; its connection goes back to the pool afterwards."""
     return await _in(_readers, partial(read, *args, **kwargs))
 
 
@@ -35,6 +35,8 @@ async def _in(threads: ThreadPoolExecutor, call: Callable[[], T]) -> T:
 
 
 def _call(call: Callable[[], T]) -> T:
+    if connection.vendor == "sqlite":  # a file: nobody waits for it, and to open it anew costs more than most queries
+        return call()
     close_old_connections()
     try:
         return call()
