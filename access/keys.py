@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 
 from access.errors import Unauthenticated
 from access.models import UNEXPIRED, UNREVOKED, ApiKey
-from access.principals import Principal, Scope
+from access.principals import Principal, Scope, known
 
 SECRET_BYTES = 32
 FORM = re.compile(r"vb_([0-9a-f]{8})_[\w-]{43}", re.ASCII)
@@ -42,17 +42,18 @@ def create_key(
     expires_at: datetime | None = None,
 ) -> NewKey:
     """Make a key that acts for `owner`."""
-    prefix = secrets.token_hex(4)
-    text = f"vb_{prefix}_{secrets.token_urlsafe(SECRET_BYTES)}"
-    row = ApiKey.objects.create(
-        owner_id=owner.pk,
-        name=name,
-        prefix=prefix,
-        digest=_digest(text),
-        scopes=sorted(set(scopes)),
-        expires_at=expires_at,
-    )
+    row = ApiKey(owner_id=owner.pk, name=name, scopes=sorted(set(scopes)), expires_at=expires_at)
+    text = give_text(row)
+    row.save(force_insert=True)
     return NewKey(text, row)
+
+
+def give_text(row: ApiKey) -> str:
+    """The text of a key that is about to be stored; the row keeps a prefix and a digest of it."""
+    row.prefix = secrets.token_hex(4)
+    text = f"vb_{row.prefix}_{secrets.token_urlsafe(SECRET_BYTES)}"
+    row.digest = _digest(text)
+    return text
 
 
 def key_in(headers: Mapping[str, str]) -> str | None:
@@ -84,9 +85,8 @@ def verify(text: str) -> ApiKey:
 
 
 def principal_of_key(row: ApiKey) -> Principal:
-    """The principal a key speaks for. Scopes that this version does not know are left out."""
-    scopes = frozenset(Scope(scope) for scope in row.scopes if scope in set(Scope))
-    return Principal(user_id=row.owner_id, key_id=row.pk, scopes=scopes)
+    """The principal a key speaks for."""
+    return Principal(user_id=row.owner_id, key_id=row.pk, scopes=known(row.scopes))
 
 
 def revoke(keys: QuerySet[ApiKey]) -> int:

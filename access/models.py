@@ -27,6 +27,9 @@ class ApiKey(models.Model):
     last_used_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
 
+    text: str | None = None
+    """The key itself: no column, and known only to the answer that shows it."""
+
     class Meta:
         verbose_name = "API key"
 

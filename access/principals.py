@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -15,7 +16,7 @@ UserId: TypeAlias = Any
 
 
 class Scope(StrEnum):
-    """What a principal may do: look, talk, or manage the site's chat."""
+    """What a principal may do: look, talk, or manage the site's chat for everybody, which no door is for yet."""
 
     READ = "read"
     CHAT = "chat"
@@ -41,13 +42,21 @@ class Principal:
 
 
 def principal_of_session(user: AbstractBaseUser, *, session_key: str | None) -> Principal:
-    """The principal of a signed-in browser. Staff may manage, everybody may read and chat."""
-    scopes = {Scope.READ, Scope.CHAT}
-    if getattr(user, "is_staff", False):
-        scopes.add(Scope.ADMIN)
+    """The principal of a signed-in browser."""
     return Principal(
-        user_id=user.pk, session_key=session_key, session_hash=session_hash(user), scopes=frozenset(scopes)
+        user_id=user.pk, session_key=session_key, session_hash=session_hash(user), scopes=scopes_of_session(user)
     )
+
+
+def scopes_of_session(user: AbstractBaseUser) -> frozenset[Scope]:
+    """Staff may manage, everybody may read and chat."""
+    staff = {Scope.ADMIN} if getattr(user, "is_staff", False) else set()
+    return frozenset({Scope.READ, Scope.CHAT} | staff)
+
+
+def known(scopes: Iterable[str]) -> frozenset[Scope]:
+    """The scopes of a key, as they are stored, without those that this version does not know."""
+    return frozenset(Scope(scope) for scope in scopes if scope in set(Scope))
 
 
 def session_hash(user: AbstractBaseUser) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from importlib import import_module
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -15,7 +16,7 @@ from django.db.models import F, FilteredRelation, Q, QuerySet
 from django.db.models.functions import Now
 
 from access.errors import AccessEnded
-from access.principals import Principal, UserId, session_hash
+from access.principals import Principal, Scope, UserId, known, scopes_of_session, session_hash
 from history.errors import NotFound
 from history.models import Conversation, Feedback, Turn
 
@@ -52,38 +53,42 @@ def feedback(principal: Principal) -> QuerySet[Feedback]:
 
 
 def require_valid(principal: Principal) -> None:
-    """Raises `AccessEnded` once the user is inactive, the key revoked or expired, the session signed out or of an old
-    password."""
+    """Raises `AccessEnded` once the user is inactive, the key revoked, expired or without a scope it had, the session
+    signed out or of an old password."""
     if principal not in still_valid([principal]):
         raise AccessEnded
 
 
 def still_valid(principals: Iterable[Principal]) -> set[Principal]:
-    """Those that may still be what they were. One query for users and keys and one for sessions, however many."""
+    """Those that may still do all that they could. One query for users and keys and one for sessions, however many."""
     asked = set(principals)
     usable = _usable({principal.user_id for principal in asked})
     sessions = _live_sessions({principal.session_key for principal in asked if principal.session_key is not None})
     return {
         principal
         for principal in asked
-        if (principal.user_id, principal.key_id, principal.session_hash) in usable
+        if (scopes := usable.get((principal.user_id, principal.key_id, principal.session_hash))) is not None
+        and principal.scopes <= scopes
         and (principal.session_key is None or principal.session_key in sessions)
     }
 
 
-def _usable(user_ids: Collection[UserId]) -> set[tuple[UserId, int | None, str | None]]:
-    """Every active user, alone, with each of their usable keys, and with what their sessions must know of the password.
-    `is_active` need not be a column."""
+def _usable(user_ids: Collection[UserId]) -> dict[tuple[UserId, int | None, str | None], frozenset[Scope]]:
+    """The scopes of every active user: alone, with each of their usable keys, and with what their sessions must know
+    of the password. `is_active` need not be a column."""
     key = FilteredRelation(
         "verbatim_api_keys",
         condition=Q(verbatim_api_keys__revoked_at=None)
         & (Q(verbatim_api_keys__expires_at=None) | Q(verbatim_api_keys__expires_at__gt=Now())),
     )
-    users = get_user_model()._default_manager.filter(pk__in=user_ids).annotate(key=key).annotate(key_id=F("key__pk"))
-    active = [user for user in users if user.is_active]
-    with_keys = {(user.pk, user.key_id, None) for user in active}
-    with_sessions = {(user.pk, None, session_hash(user)) for user in active}
-    return {(user.pk, None, None) for user in active} | with_keys | with_sessions
+    users: QuerySet[Any] = get_user_model()._default_manager.filter(pk__in=user_ids).annotate(key=key)
+    usable: dict[tuple[UserId, int | None, str | None], frozenset[Scope]] = {}
+    for user in users.annotate(key_id=F("key__pk"), key_scopes=F("key__scopes")):
+        if user.is_active:
+            usable[user.pk, None, None] = usable[user.pk, None, session_hash(user)] = scopes_of_session(user)
+            if user.key_id is not None:
+                usable[user.pk, user.key_id, None] = known(user.key_scopes)
+    return usable
 
 
 def _live_sessions(session_keys: Collection[str]) -> Collection[str]:

@@ -20,7 +20,7 @@ from access import selectors
 from access.errors import AccessEnded
 from access.keys import create_key, principal_of_key, revoke
 from access.models import ApiKey
-from access.principals import Principal, principal_of_session
+from access.principals import Principal, Scope, principal_of_session
 from history.errors import NotFound
 from history.models import Conversation, Turn
 
@@ -116,6 +116,34 @@ def test_a_revoked_or_expired_key_ends_and_its_owners_session_does_not(user: Use
     ApiKey.objects.filter(pk=rows[1].pk).update(expires_at=timezone.now() - timedelta(seconds=5))
 
     assert selectors.still_valid([revoked, expired, kept, of(user)]) == {kept, of(user)}
+
+
+def test_who_may_do_less_than_before_is_no_longer_valid_and_who_may_do_more_is(user: User) -> None:
+    rows = [create_key(user, scopes=scopes).row for scopes in ([Scope.READ, Scope.CHAT], [Scope.READ], [Scope.READ])]
+    less, more, other = map(principal_of_key, rows)
+    ApiKey.objects.filter(pk=rows[0].pk).update(scopes=["read"])
+    ApiKey.objects.filter(pk=rows[1].pk).update(scopes=["read", "chat"])
+    ApiKey.objects.filter(pk=rows[2].pk).update(scopes=["chat", "fly"])
+
+    assert selectors.still_valid([less, more, other, of(user)]) == {more, of(user)}
+
+
+def test_a_key_without_scopes_ends_like_any_other(user: User) -> None:
+    principal = principal_of_key(create_key(user, scopes=[]).row)
+    before = selectors.still_valid([principal])
+    revoke(ApiKey.objects.all())
+
+    assert (before, selectors.still_valid([principal])) == ({principal}, set())
+
+
+def test_who_is_no_longer_staff_must_connect_anew(user: User) -> None:
+    User.objects.update(is_staff=True)
+    user.refresh_from_db()
+    staff = signed_in(user)
+    before = selectors.still_valid([staff])
+    User.objects.update(is_staff=False)
+
+    assert (before, selectors.still_valid([staff, of(user)])) == ({staff}, {of(user)})
 
 
 def test_a_key_that_changed_hands_ends(user: User, other_user: User) -> None:
