@@ -25,6 +25,19 @@ def profile_for(principal: Principal, name: str | None = None) -> Profile:
     return profile_of(name or "")
 
 
+def profile_named(principal: Principal, *, provider: str, model: str) -> Profile:
+    """The profile that is meant by a provider and a model, if the principal may use it. Raises `UnknownModel`.
+
+    The provider is the profile's name, its adapter, or what stands before the first slash of its model; the model is
+    the profile's name, or its model, with or without that.
+    """
+    for profile in profiles_for(principal):
+        *prefix, rest = profile.model.split("/", 1)
+        if provider in {profile.name, profile.adapter, *prefix} and model in {profile.name, profile.model, rest}:
+            return profile
+    raise UnknownModel
+
+
 def profile_of(name: str = "") -> Profile:
     """The profile of that name, whoever asks, or the default. Raises `UnknownModel`."""
     try:

@@ -33,6 +33,12 @@ class ChatSettings:
     """Nesting of one client message, before it is parsed."""
     join_repeated_posts: bool = True
     """Let a browser that posts the same message again join the answer in progress, though it sends no request id."""
+    lightspeed_roles: Mapping[str, str] = field(default_factory=dict)
+    """`streaming_chat`: the `role` in the data of an event, by the event's name; none, unless it is named."""
+    lightspeed_tools: bool = True
+    """`streaming_chat`: show calls of tools and their results. If not, an empty token stands for each."""
+    lightspeed_heartbeat_events: bool = False
+    """`streaming_chat`: make heartbeats events, for clients that know them; they are comments."""
     answer_timeout: float = 600.0
     """How long a caller of the JSON interface waits for an answer before it is told to come back for it."""
     max_turns: int = 1_000

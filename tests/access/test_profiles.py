@@ -10,7 +10,7 @@ from django.test import override_settings
 
 from access.errors import UnknownModel
 from access.principals import Principal
-from access.profiles import model_of, profile_for, profile_of, profiles_for, registry
+from access.profiles import model_of, profile_for, profile_named, profile_of, profiles_for, registry
 
 ADA = Principal(user_id=1)
 LOCAL = {"name": "local", "base_url": "http://127.0.0.1:9/v1", "model": "tiny"}
@@ -74,3 +74,28 @@ def test_a_check_names_what_cannot_work(chat: dict[str, Any], check_id: str, com
 
 def test_the_settings_of_this_site_work() -> None:
     assert run_checks(tags=["verbatim"]) == []
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "found"),
+    [
+        ("local", "tiny", "local"),
+        ("local", "local", "local"),
+        ("direct", "tiny", "local"),
+        ("direct", "some/large", "large"),
+        ("some", "large", "large"),
+        ("some", "some/large", "large"),
+        ("demo", "demo", "demo"),
+    ],
+)
+def test_a_provider_and_a_model_name_a_profile(provider: str, model: str, found: str) -> None:
+    large = {**LOCAL, "name": "large", "model": "some/large"}
+
+    with override_settings(CHAT={"PROFILES": (LOCAL, large)}):
+        assert profile_named(ADA, provider=provider, model=model).name == found
+
+
+@pytest.mark.parametrize(("provider", "model"), [("local", "large"), ("tiny", "tiny"), ("demo", "tiny"), ("", "tiny")])
+def test_a_model_of_another_provider_is_unknown(provider: str, model: str) -> None:
+    with override_settings(CHAT={"PROFILES": (LOCAL,)}), pytest.raises(UnknownModel):
+        profile_named(ADA, provider=provider, model=model)

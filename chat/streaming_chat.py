@@ -1,0 +1,115 @@
+"""The door for lightspeed's clients: one POST starts a turn and streams its answer, another one stops it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any
+
+from django.http import HttpResponse, StreamingHttpResponse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from access import selectors
+from access.principals import Principal
+from chat import lightspeed_errors
+from chat.api import ApiView
+from chat.asking import again
+from chat.lightspeed import Answer, Style
+from chat.lightspeed_frames import Error, Sent, as_sse, as_text
+from chat.lightspeed_request import InterruptRequest, asked_in
+from chat.streams import HEADERS
+from chat.waiting import leave_thread
+from history.conf import chat_settings
+from history.errors import ChatError
+from history.models import ACTIVE
+from streaming import engine
+from streaming.answer import follow_turn
+from streaming.turns import Started, start_turn, stop_turn
+
+INTERRUPTED = "Streaming request interrupted"
+NOTHING_TO_INTERRUPT = "Streaming request already completed; nothing to interrupt"
+
+
+class LightspeedView(ApiView):
+    """Refuses in lightspeed's words."""
+
+    def get_exception_handler(self) -> Callable[[Exception, dict[str, Any]], HttpResponse]:
+        return lightspeed_errors.respond
+
+
+class StreamingChat(LightspeedView):
+    """`ai/streaming_chat/`"""
+
+    def post(self, request: Request) -> StreamingHttpResponse:
+        """Ask, and get the answer as it is written; the same request again joins it, or gets what is stored."""
+        asked = asked_in(request, principal=self.principal)
+        repeated = again(request, principal=self.principal)
+        started = start_turn(self.principal, asked.conversation_id, asked.order, again=repeated)
+        return StreamingHttpResponse(
+            speak(started, principal=self.principal, write=as_text if asked.plain else as_sse, style=style()),
+            content_type="text/plain; charset=utf-8" if asked.plain else "text/event-stream",
+            headers=_headers(started),
+        )
+
+
+class Interrupt(LightspeedView):
+    """`ai/streaming_chat/interrupt/`"""
+
+    def post(self, request: Request) -> Response:
+        """Stop a turn; what was said of it is kept."""
+        body = InterruptRequest(data=request.data)
+        body.is_valid(raise_exception=True)
+        turn_id = body.validated_data["request_id"]
+        stops = stop_turn(self.principal, turn_id) or selectors.turn(self.principal, turn_id).status in ACTIVE
+        message = INTERRUPTED if stops else NOTHING_TO_INTERRUPT
+        return Response({"request_id": str(turn_id), "interrupted": stops, "message": message})
+
+
+def style() -> Style:
+    """What the site chose."""
+    chosen = chat_settings()
+    return Style(
+        roles=chosen.lightspeed_roles,
+        tools=chosen.lightspeed_tools,
+        heartbeat_events=chosen.lightspeed_heartbeat_events,
+    )
+
+
+async def speak(
+    started: Started, *, principal: Principal, write: Callable[[Sent], bytes], style: Style
+) -> AsyncIterator[bytes]:
+    """The turn's answer, from its beginning or from where the client was, to its end."""
+    await leave_thread()
+    answer = Answer(
+        started.turn_id,
+        conversation_id=started.conversation_id,
+        begin=started.begin,
+        resume=started.resume,
+        cached=started.cached,
+        style=style,
+    )
+    for sent in answer.opened():
+        yield write(sent)
+    try:
+        frames = follow_turn(
+            started.turn_id,
+            conversation_id=started.conversation_id,
+            hub=engine.ensure_started().hub,
+            after=started.begin,
+            principal=principal,
+        )
+        async with aclosing(frames):
+            async for frame in frames:
+                if chunk := b"".join(map(write, answer.take(frame))):
+                    yield chunk
+                if answer.over:
+                    return
+    except ChatError as error:
+        yield write(Sent(Error(data=lightspeed_errors.of_refusal(error))))
+
+
+def _headers(started: Started) -> dict[str, str]:
+    replayed = {"Idempotency-Replayed": "true"} if started.cached else {}
+    ids = {"X-Verbatim-Turn": str(started.turn_id), "X-Verbatim-Conversation": str(started.conversation_id)}
+    return {**HEADERS, **ids, **replayed}
