@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rest_framework import serializers
 
 from history.events import Kind
+from history.models import Feedback, Sentiment, Status, Turn
 from streaming.view import wire_time
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ else:
     Serializer, Time = serializers.Serializer, serializers.Field
 
 TITLE = 200
+COMMENT = 2_000
 MOST = 10**18
 """The highest number of an event that can be asked for."""
 
@@ -75,11 +77,22 @@ class Rename(StrictSerializer):
     title = serializers.CharField(max_length=TITLE)
 
 
-class ConversationQuery(Query):
+class PageQuery(Query):
+    """Which page of a list; without a cursor the first."""
+
+    cursor = serializers.CharField(allow_blank=True, required=False)
+
+
+class ConversationQuery(PageQuery):
     """Which conversations: a page of all, or of those whose title has the words."""
 
     search = serializers.CharField(max_length=TITLE, allow_blank=True, default="")
-    cursor = serializers.CharField(allow_blank=True, required=False)
+
+
+class AfterQuery(Query):
+    """From where on to follow; from the beginning without it."""
+
+    after = serializers.CharField(allow_blank=True, default="")
 
 
 class EventRange(Query):
@@ -96,3 +109,90 @@ class EventRange(Query):
         choices=["asc", "desc"], default="asc", error_messages={"invalid_choice": "Choose from asc, desc."}
     )
     limit = serializers.IntegerField(min_value=1, max_value=500, default=100)
+
+
+class SentimentField(serializers.ChoiceField):
+    """What somebody thinks: the number itself, neither its text nor a truth value."""
+
+    default_error_messages = {"invalid_choice": "0 is like, 1 is dislike, null takes it back."}  # noqa: RUF012
+
+    def to_internal_value(self, data: Any) -> Any:
+        """That sentiment."""
+        if type(data) is not int or data not in Sentiment.values:
+            self.fail("invalid_choice", input=data)
+        return Sentiment(data)
+
+
+class FeedbackIn(StrictSerializer):
+    """What somebody thinks of a turn; without sentiment nothing any more."""
+
+    turn = serializers.UUIDField()
+    sentiment = SentimentField(choices=Sentiment.choices, allow_null=True)
+    comment = serializers.CharField(max_length=COMMENT, allow_blank=True, trim_whitespace=False, default="")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """A comment says why somebody likes or dislikes."""
+        if attrs["sentiment"] is None and attrs["comment"]:
+            raise serializers.ValidationError({"comment": ["A comment goes with a sentiment."]})
+        return attrs
+
+
+class FeedbackOut(Serializer):
+    """What somebody thinks of a turn."""
+
+    turn = serializers.UUIDField(source="turn_id")
+    sentiment = serializers.ChoiceField(choices=Sentiment.choices)
+    comment = serializers.CharField()
+    at = WireTime()
+
+
+class Retry(StrictSerializer):
+    """How a message is asked again: of another model, or of the same."""
+
+    model = serializers.CharField(max_length=100, required=False)
+
+
+class UsageOut(Serializer):
+    """Tokens of a turn; zero until it has ended."""
+
+    prompt = serializers.IntegerField(source="prompt_tokens")
+    completion = serializers.IntegerField(source="completion_tokens")
+    cached = serializers.IntegerField(source="cached_tokens")
+    reasoning = serializers.IntegerField(source="reasoning_tokens")
+
+
+class TurnOut(Serializer):
+    """How a turn stands; needs `given`, the feedback of whoever asks. `cost` is in US dollars, null without prices."""
+
+    id = serializers.UUIDField()
+    conversation = serializers.UUIDField(source="conversation_id")
+    parent = serializers.UUIDField(source="parent_id", allow_null=True)  # type: ignore[assignment]  # the turn's
+    replaces = serializers.UUIDField(source="replaces_id", allow_null=True)
+    request_id = serializers.CharField(allow_null=True)
+    model = serializers.CharField(source="profile")
+    status = serializers.ChoiceField(choices=Status.choices)
+    finish_reason = serializers.SerializerMethodField()
+    error_code = serializers.SerializerMethodField()
+    usage = UsageOut(source="*")
+    cost = serializers.SerializerMethodField()
+    created_at = WireTime()
+    started_at = WireTime(allow_null=True)
+    ended_at = WireTime(allow_null=True)
+    feedback = serializers.SerializerMethodField()
+
+    def get_finish_reason(self, turn: Turn) -> str | None:
+        """Null until it has ended, or when there was none."""
+        return turn.finish_reason or None
+
+    def get_error_code(self, turn: Turn) -> str | None:
+        """Null unless it failed."""
+        return turn.error_code or None
+
+    def get_cost(self, turn: Turn) -> str | None:
+        """Without the zeros that its column adds."""
+        return None if turn.cost is None else format(turn.cost.normalize(), "f")
+
+    def get_feedback(self, turn: Any) -> dict[str, Any] | None:
+        """Null without any."""
+        given: list[Feedback] = turn.given
+        return FeedbackOut(given[0]).data if given else None

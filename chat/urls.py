@@ -8,7 +8,9 @@ from chat.api import Nothing
 from chat.choices import ModelList
 from chat.conversations import ConversationDetail, ConversationList
 from chat.events import ConversationEvents
+from chat.feedback import ConversationFeedback, GiveFeedback
 from chat.streams import ConversationStream, TurnStream
+from chat.turns import ConversationTurns, TurnDetail, TurnRetry, TurnStop
 from chat.waiting import awaited
 
 app_name = "verbatim"
@@ -22,8 +24,14 @@ urlpatterns = [
     path("api/v1/conversations/<uuid:conversation_id>/", ConversationDetail.as_view(), name="conversation"),
     path("api/v1/conversations/<uuid:conversation_id>/events/", ConversationEvents.as_view(), name="events"),
     path("api/v1/conversations/<uuid:conversation_id>/stream/", ConversationStream.as_view(), name="stream"),
+    path("api/v1/conversations/<uuid:conversation_id>/turns/", ConversationTurns.as_view(), name="turns"),
+    path("api/v1/conversations/<uuid:conversation_id>/feedback/", ConversationFeedback.as_view(), name="feedback"),
+    path("api/v1/turns/<uuid:turn_id>/", TurnDetail.as_view(), name="turn"),
+    path("api/v1/turns/<uuid:turn_id>/stop/", TurnStop.as_view(), name="turn_stop"),
+    path("api/v1/turns/<uuid:turn_id>/retry/", TurnRetry.as_view(), name="turn_retry"),
     path("api/v1/turns/<uuid:turn_id>/response/", awaited(TurnResponse.as_view()), name="response"),
     path("api/v1/turns/<uuid:turn_id>/stream/", TurnStream.as_view(), name="turn_stream"),
+    path("api/v1/ai/feedback/", GiveFeedback.as_view(), name="give_feedback"),
     path("api/v1/models/", ModelList.as_view(), name="models"),
     path("api/v1/", Nothing.as_view(), name="api"),
     path("api/v1/<path:rest>", Nothing.as_view(), name="nothing"),
