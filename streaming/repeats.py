@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from access.principals import Principal
@@ -66,26 +66,29 @@ def earlier(principal: Principal, conversation_id: UUID | None, order: Order, *,
     Raises `RequestConflict` if its id was used for something else.
     """
     mine = Turn.objects.filter(owner_id=principal.user_id)
-    turn = None
+    alike = _agreeing(mine.filter(fingerprint=order.fingerprint()), conversation_id)
     if order.request_id is not None:
         turn = mine.filter(request_id=order.request_id).first()
-        if turn is not None and turn.fingerprint != order.fingerprint():
+        if turn is not None and not alike.filter(pk=turn.pk).exists():
             raise RequestConflict
-    elif again.position is not None or again.by_content:
-        turn = _alike(mine.filter(fingerprint=order.fingerprint()), again=again)
+    else:
+        turn = _shown(alike, again=again)
     if turn is None:
         return None
     begin = begin_of(turn)
-    if turn.conversation_id != conversation_id and (conversation_id is not None or begin.seq):
-        if order.request_id is not None:
-            raise RequestConflict
-        return None
     position = again.position
     resumes = position is not None and position.turn_id == turn.pk
     return Earlier(turn, begin, max(position.cursor, begin) if position and resumes else None)
 
 
-def _alike(turns: QuerySet[Turn], *, again: Again) -> Turn | None:
+def _agreeing(turns: QuerySet[Turn], conversation_id: UUID | None) -> QuerySet[Turn]:
+    """Those of this conversation; without one, those that opened theirs."""
+    if conversation_id is not None:
+        return turns.filter(conversation_id=conversation_id)
+    return turns.filter(Exists(Event.objects.filter(turn=OuterRef("pk"), seq=1)))
+
+
+def _shown(turns: QuerySet[Turn], *, again: Again) -> Turn | None:
     """The turn that the caller was shown, or the newest that was asked the same and may still be shown."""
     found = turns.filter(pk=again.position.turn_id).first() if again.position is not None else None
     if found is None and again.by_content:
