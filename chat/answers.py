@@ -15,6 +15,7 @@ from access import selectors
 from access.principals import Principal
 from chat import problems
 from chat.api import ApiView
+from chat.schema import describes
 from chat.waiting import Pending
 from history import answers
 from history.answers import Answer
@@ -55,9 +56,14 @@ class AnswerBody(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int | None
 
 
+FAILURES = tuple(sorted({*problems.OF_FAILED_TURN.values(), HTTPStatus.GATEWAY_TIMEOUT}))
+"""How an answer may fail, beside being refused."""
+
+
 class TurnResponse(ApiView):
     """`turns/<id>/response/`"""
 
+    @describes({200: AnswerBody}, refusals=FAILURES)
     def get(self, request: Request, turn_id: UUID) -> HttpResponse:
         """The answer of a turn; one that is being written is waited for."""
         turn = selectors.turn(self.principal, turn_id)

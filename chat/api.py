@@ -17,6 +17,7 @@ from access.authentication import ApiKeyAuthentication, BrowserAuthentication, p
 from access.principals import Principal, Scope
 from chat import problems
 from chat.parsing import BoundedJsonParser
+from chat.schema import DoorSchema
 from history.errors import NotFound
 
 
@@ -45,6 +46,7 @@ class ApiView(APIView):
     content_negotiation_class = AlwaysJson
     versioning_class = None
     metadata_class = None
+    schema: Any = DoorSchema()
 
     @property
     def principal(self) -> Principal:
@@ -66,6 +68,8 @@ class ApiView(APIView):
 
 class Nothing(ApiView):
     """Whatever else is asked for below the interface's address."""
+
+    schema = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

@@ -15,6 +15,7 @@ from access import selectors
 from access.principals import Principal
 from chat.api import ApiView
 from chat.paging import Pages
+from chat.schema import describes, page_of
 from chat.serializers import ConversationOut, ConversationQuery, NoFields, Rename
 from history import conversations
 from history.errors import NotFound
@@ -38,6 +39,7 @@ class ConversationPages(Pages):
 class ConversationList(ApiView):
     """`conversations/?search=<words>`"""
 
+    @describes({200: page_of(ConversationOut)}, query=ConversationQuery)
     def get(self, request: Request) -> Response:
         """A page of them, of all or of those whose title has the words."""
         asked = ConversationQuery(data=request.query_params)
@@ -45,6 +47,7 @@ class ConversationList(ApiView):
         rows = conversations.titled(visible(self.principal), words=asked.validated_data["search"])
         return Response(ConversationPages().answer(rows, request=request, show=shown_all))
 
+    @describes({201: ConversationOut}, body=NoFields)
     def post(self, request: Request) -> Response:
         """A new one, without title."""
         NoFields(data=request.data).is_valid(raise_exception=True)
@@ -56,10 +59,12 @@ class ConversationList(ApiView):
 class ConversationDetail(ApiView):
     """`conversations/<id>/`"""
 
+    @describes({200: ConversationOut})
     def get(self, request: Request, conversation_id: UUID) -> Response:
         """One of them."""
         return Response(shown(self.principal, conversation_id))
 
+    @describes({200: ConversationOut}, body=Rename)
     def patch(self, request: Request, conversation_id: UUID) -> Response:
         """Another title."""
         found = selectors.conversation(self.principal, conversation_id)
@@ -68,6 +73,7 @@ class ConversationDetail(ApiView):
         conversations.rename(found.pk, title=rename.validated_data["title"])
         return Response(shown(self.principal, conversation_id))
 
+    @describes({204: None})
     def delete(self, request: Request, conversation_id: UUID) -> Response:
         """Gone, with everything in it; what runs in it is stopped first."""
         turns.delete_conversation(self.principal, conversation_id)

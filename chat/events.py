@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -12,16 +11,27 @@ from rest_framework.request import Request
 
 from access import selectors
 from chat.api import ApiView
+from chat.schema import describes
 from chat.serializers import EventRange
 from history import log
 from history.committed import Entry
 from streaming.cursor import Cursor
+from streaming.frames import Event
 from streaming.view import event_frame
+
+
+class EventPage(msgspec.Struct, frozen=True):
+    """A stretch of the log; `last_seq` is the number of the conversation's newest event."""
+
+    events: list[Event]
+    last_seq: int
+    has_more: bool
 
 
 class ConversationEvents(ApiView):
     """`conversations/<id>/events/?after=<seq>&before=<seq>&kind=<kind>&order=asc|desc&limit=<n>`"""
 
+    @describes({200: EventPage}, query=EventRange)
     def get(self, request: Request, conversation_id: UUID) -> HttpResponse:
         """A stretch of the log, from the oldest or the newest of what is asked for on."""
         conversation = selectors.conversation(self.principal, conversation_id)
@@ -42,9 +52,9 @@ class ConversationEvents(ApiView):
 def _answer(found: Sequence[Entry], *, limit: int, last_seq: int) -> HttpResponse:
     """`last_seq` was read first, so what was appended meanwhile may go beyond it."""
     entries = found[:limit]
-    body: dict[str, Any] = {
-        "events": [event_frame(entry, cursor=Cursor(entry.seq)) for entry in entries],
-        "last_seq": max([last_seq, *(entry.seq for entry in entries)]),
-        "has_more": len(found) > limit,
-    }
+    body = EventPage(
+        events=[event_frame(entry, cursor=Cursor(entry.seq)) for entry in entries],
+        last_seq=max([last_seq, *(entry.seq for entry in entries)]),
+        has_more=len(found) > limit,
+    )
     return HttpResponse(msgspec.json.encode(body), content_type="application/json")

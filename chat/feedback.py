@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from rest_framework.response import Response
 from access import selectors
 from chat.api import ApiView
 from chat.paging import Pages
+from chat.schema import describes, page_of
 from chat.serializers import FeedbackIn, FeedbackOut, PageQuery
 from history import feedback
 from history.models import ACTIVE
@@ -27,6 +29,7 @@ class FeedbackPages(Pages):
 class GiveFeedback(ApiView):
     """`ai/feedback/`"""
 
+    @describes({200: FeedbackOut, 201: FeedbackOut, 204: None}, body=FeedbackIn, refusals=(HTTPStatus.CONFLICT,))
     def post(self, request: Request) -> Response:
         """Note it, in place of what was said of the turn before: 201 at first, then 200; 204 when taken back."""
         asked = FeedbackIn(data=request.data)
@@ -47,6 +50,7 @@ class GiveFeedback(ApiView):
 class ConversationFeedback(ApiView):
     """`conversations/<id>/feedback/`"""
 
+    @describes({200: page_of(FeedbackOut)}, query=PageQuery)
     def get(self, request: Request, conversation_id: UUID) -> Response:
         """A page of what was said of its turns."""
         conversation = selectors.conversation(self.principal, conversation_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 from urllib.parse import urlsplit
@@ -33,19 +33,30 @@ R = TypeVar("R", bound=HttpResponseBase)
 
 def strict(view: Callable[Concatenate[HttpRequest, P], R]) -> Callable[Concatenate[HttpRequest, P], R]:
     """The view, whose pages say themselves what they may do: not every site has a middleware for it."""
-
-    @wraps(view)
-    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        response = view(request, *args, **kwargs)
-        response.headers.setdefault(HEADER, _policy())
-        return response
-
-    return guarded
+    return strict_but()(view)
 
 
-def _policy() -> str:
+def strict_but(
+    **directives: tuple[str, ...],
+) -> Callable[[Callable[Concatenate[HttpRequest, P], R]], Callable[Concatenate[HttpRequest, P], R]]:
+    """The same, with some directives of its own (`img_src=...`)."""
+    own = {**DIRECTIVES, **{name.replace("_", "-"): allowed for name, allowed in directives.items()}}
+
+    def decorate(view: Callable[Concatenate[HttpRequest, P], R]) -> Callable[Concatenate[HttpRequest, P], R]:
+        @wraps(view)
+        def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            response = view(request, *args, **kwargs)
+            response.headers.setdefault(HEADER, _policy(own))
+            return response
+
+        return guarded
+
+    return decorate
+
+
+def _policy(directives: Mapping[str, tuple[str, ...]]) -> str:
     host = urlsplit(settings.STATIC_URL or "")
     static = (f"{host.scheme}://{host.netloc}",) if host.netloc else ()
     return "; ".join(
-        " ".join((name, *allowed, *(static if name in STATIC else ()))) for name, allowed in DIRECTIVES.items()
+        " ".join((name, *allowed, *(static if name in STATIC else ()))) for name, allowed in directives.items()
     )

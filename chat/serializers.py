@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from history.events import Kind
@@ -49,6 +51,7 @@ class Query(StrictSerializer):
         return super().to_internal_value(plain)
 
 
+@extend_schema_field(OpenApiTypes.DATETIME)
 class WireTime(Time):
     """A time as frames have it: ISO 8601 in UTC with milliseconds."""
 

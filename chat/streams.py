@@ -14,6 +14,8 @@ from rest_framework.request import Request
 
 from access import selectors
 from chat.api import ApiView
+from chat.schema import EVENT_STREAM, describes, stream_of
+from chat.serializers import AfterQuery
 from chat.waiting import leave_thread
 from history.errors import ChatError
 from history.models import ACTIVE, Turn
@@ -29,11 +31,15 @@ HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 """What keeps proxies from holding a stream back."""
 
 
+RESUMING = {"Last-Event-ID": "The `id` of the last event that arrived; goes before `after`."}
+
+
 class ConversationStream(ApiView):
     """`conversations/<id>/stream/?after=<cursor>`, or `Last-Event-ID`"""
 
     http_method_names = ("get",)  # not HEAD, which would wait for ever
 
+    @describes({(200, EVENT_STREAM): stream_of("Every frame past the cursor.")}, query=AfterQuery, headers=RESUMING)
     def get(self, request: Request, conversation_id: UUID) -> HttpResponseBase:
         """Everything past the cursor, then live, over all turns until the caller leaves."""
         found = selectors.conversation(self.principal, conversation_id)
@@ -45,6 +51,11 @@ class TurnStream(ApiView):
 
     http_method_names = ("get",)
 
+    @describes(
+        {(200, EVENT_STREAM): stream_of("The turn's frames past the cursor, up to its end."), 204: None},
+        query=AfterQuery,
+        headers=RESUMING,
+    )
     def get(self, request: Request, turn_id: UUID) -> HttpResponseBase:
         """One turn, from its beginning or from the cursor, to its end; 204 if that is behind the caller."""
         turn = selectors.turn(self.principal, turn_id)
@@ -58,7 +69,7 @@ class TurnStream(ApiView):
 
 def stream(following: Following) -> StreamingHttpResponse:
     """The response that carries what is followed."""
-    return StreamingHttpResponse(_events(following), content_type="text/event-stream", headers=HEADERS)
+    return StreamingHttpResponse(_events(following), content_type=EVENT_STREAM, headers=HEADERS)
 
 
 async def _events(following: Following) -> AsyncIterator[bytes]:
@@ -81,7 +92,9 @@ def event(frame: ServerFrame) -> bytes:
 
 
 def _after(request: Request) -> Cursor:
-    return parse(request.headers.get("Last-Event-ID") or request.query_params.get("after", ""))
+    asked = AfterQuery(data=request.query_params)
+    asked.is_valid(raise_exception=True)
+    return parse(request.headers.get("Last-Event-ID") or asked.validated_data["after"])
 
 
 def _is_behind(turn: Turn, cursor: Cursor) -> bool:

@@ -16,6 +16,7 @@ from access.principals import Principal
 from chat.api import ApiView
 from chat.asking import request_id_of
 from chat.paging import Pages
+from chat.schema import KEYED, REFUSED_TURN, describes, page_of
 from chat.serializers import NoFields, PageQuery, Retry, TurnOut
 from history import log
 from history.errors import NotFound
@@ -35,6 +36,7 @@ class TurnPages(Pages):
 class TurnDetail(ApiView):
     """`turns/<id>/`"""
 
+    @describes({200: TurnOut})
     def get(self, request: Request, turn_id: UUID) -> Response:
         """How it stands."""
         return Response(shown(self.principal, turn_id))
@@ -43,6 +45,7 @@ class TurnDetail(ApiView):
 class ConversationTurns(ApiView):
     """`conversations/<id>/turns/`"""
 
+    @describes({200: page_of(TurnOut)}, query=PageQuery)
     def get(self, request: Request, conversation_id: UUID) -> Response:
         """A page of them, of all branches."""
         conversation = selectors.conversation(self.principal, conversation_id)
@@ -56,6 +59,7 @@ class ConversationTurns(ApiView):
 class TurnStop(ApiView):
     """`turns/<id>/stop/`"""
 
+    @describes({200: TurnOut, 202: TurnOut}, body=NoFields)
     def post(self, request: Request, turn_id: UUID) -> Response:
         """Ask for its end, any number of times. 202 until it has ended, then 200."""
         NoFields(data=request.data).is_valid(raise_exception=True)
@@ -67,6 +71,7 @@ class TurnStop(ApiView):
 class TurnRetry(ApiView):
     """`turns/<id>/retry/`"""
 
+    @describes({200: TurnOut, 201: TurnOut}, body=Retry, headers=KEYED, refusals=REFUSED_TURN)
     def post(self, request: Request, turn_id: UUID) -> Response:
         """Ask its message again, in a turn that replaces it; the same `Idempotency-Key` gets the same turn."""
         replaced = selectors.turn(self.principal, turn_id)

@@ -2,13 +2,15 @@
 
 from django.urls import path
 
-from chat import pages
+from chat import browse, pages
 from chat.answers import TurnResponse
 from chat.api import Nothing
+from chat.browse import Schema
 from chat.choices import ModelList
 from chat.conversations import ConversationDetail, ConversationList
 from chat.events import ConversationEvents
 from chat.feedback import ConversationFeedback, GiveFeedback
+from chat.streaming_chat import Interrupt, StreamingChat
 from chat.streams import ConversationStream, TurnStream
 from chat.turns import ConversationTurns, TurnDetail, TurnRetry, TurnStop
 from chat.waiting import awaited
@@ -20,6 +22,8 @@ urlpatterns = [
     path("c/<uuid:conversation_id>/", pages.conversation, name="conversation_page"),
     path("login/", pages.sign_in, name="login"),
     path("logout/", pages.sign_out, name="logout"),
+    path("api/schema/", Schema.as_view(), name="schema"),
+    path("api/", browse.page, name="interface"),
     path("api/v1/conversations/", ConversationList.as_view(), name="conversations"),
     path("api/v1/conversations/<uuid:conversation_id>/", ConversationDetail.as_view(), name="conversation"),
     path("api/v1/conversations/<uuid:conversation_id>/events/", ConversationEvents.as_view(), name="events"),
@@ -32,6 +36,8 @@ urlpatterns = [
     path("api/v1/turns/<uuid:turn_id>/response/", awaited(TurnResponse.as_view()), name="response"),
     path("api/v1/turns/<uuid:turn_id>/stream/", TurnStream.as_view(), name="turn_stream"),
     path("api/v1/ai/feedback/", GiveFeedback.as_view(), name="give_feedback"),
+    path("api/v1/ai/streaming_chat/", StreamingChat.as_view(), name="streaming_chat"),
+    path("api/v1/ai/streaming_chat/interrupt/", Interrupt.as_view(), name="interrupt"),
     path("api/v1/models/", ModelList.as_view(), name="models"),
     path("api/v1/", Nothing.as_view(), name="api"),
     path("api/v1/<path:rest>", Nothing.as_view(), name="nothing"),

@@ -64,6 +64,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "rest_framework",
+    "drf_spectacular_sidecar",
     "csp",
     "history.apps.HistoryConfig",
     "access.apps.AccessConfig",
