@@ -13,7 +13,7 @@ import msgspec
 from django.contrib.auth import get_user_model
 from django.db import OperationalError, transaction
 
-from access import selectors
+from access import limits, selectors
 from access.principals import Principal, Scope
 from access.profiles import profile_for
 from history import conversations, stopping
@@ -27,7 +27,7 @@ from history.options import Options
 from llm.registry import Profile
 from streaming import engine
 from streaming.cursor import Cursor
-from streaming.errors import Busy, Draining, InvalidRequest, TooManyTurns, TurnActive
+from streaming.errors import Busy, Draining, InvalidRequest, TurnActive
 from streaming.orders import Order, check
 from streaming.repeats import Again, earlier
 
@@ -67,7 +67,7 @@ def start_turn(
 
     Without a conversation it opens one. Raises `NotFound`, `Forbidden`, `InvalidRequest`, `TextTooLong`,
     `UnknownModel`, `RequestConflict`, `TurnActive`, `Draining`, `Busy` (also when the database cannot be asked) or
-    `TooManyTurns`; then nothing is stored.
+    `RateLimited`; then nothing is stored.
     """
     principal.require(Scope.CHAT)
     check(order)
@@ -98,8 +98,8 @@ def delete_conversation(principal: Principal, conversation_id: UUID) -> None:
 
 def _start(principal: Principal, conversation_id: UUID | None, order: Order) -> Started:
     profile = profile_for(principal, order.model)
-    running = _active_of(principal)
-    _admit(running)
+    _check_capacity()
+    running = limits.admit(principal)
     if conversation_id is None:
         conversation_id = conversations.create(principal.user_id).pk
     with locked(selectors.conversations(principal).filter(pk=conversation_id)) as log:
@@ -141,22 +141,15 @@ def _lock_user(principal: Principal) -> None:
         raise NotFound
 
 
-def _active_of(principal: Principal) -> dict[UUID, UUID]:
-    """The user's turns that are not over, by conversation: at most one in each."""
-    rows = Turn.objects.filter(owner_id=principal.user_id, status__in=ACTIVE)
-    return dict(rows.values_list("conversation_id", "pk"))
-
-
-def _admit(active: dict[UUID, UUID]) -> None:
-    """Refuse early what could not be carried. The user's row is locked, so that the count holds."""
+def _check_capacity() -> None:
+    """Refuse early what this process could not carry."""
     here = engine.current()
-    if here is not None:
-        if here.draining:
-            raise Draining
-        if len(here.turns()) >= chat_settings().max_turns:
-            raise Busy
-    if len(active) >= chat_settings().max_turns_per_user:
-        raise TooManyTurns
+    if here is None:
+        return
+    if here.draining:
+        raise Draining
+    if len(here.turns()) >= chat_settings().max_turns:
+        raise Busy
 
 
 def _replaced(conversation_id: UUID, order: Order) -> Turn | None:
