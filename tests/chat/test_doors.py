@@ -43,6 +43,9 @@ API = {
     "turn_stream": {"get"},
     "models": {"get"},
     "schema": {"get"},
+    "chat": {"post"},
+    "streaming_chat": {"post"},
+    "interrupt": {"post"},
     "api": set[str](),
     "nothing": set[str](),
 }
