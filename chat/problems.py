@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from rest_framework.exceptions import APIException, ValidationError
 
+from access.errors import RateLimited
 from history.errors import ChatError, NotFound
 from streaming.errors import TurnActive
 
@@ -40,6 +41,7 @@ OF_FAILED_TURN = {
     "context_too_long": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "bad_request": HTTPStatus.UNPROCESSABLE_ENTITY,
     "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
+    "quota_exceeded": HTTPStatus.TOO_MANY_REQUESTS,
     "internal": HTTPStatus.INTERNAL_SERVER_ERROR,
     "not_streaming": HTTPStatus.INTERNAL_SERVER_ERROR,
     "model_error": HTTPStatus.BAD_GATEWAY,
@@ -66,7 +68,7 @@ FRAMEWORK = {
 """The code of what the framework itself refuses."""
 
 RETRY_AFTER = {"rate_limited": 5, "busy": 5, "draining": 5, "still_running": 5}
-"""Seconds after which to try again."""
+"""Seconds after which to try again, unless the refusal itself knows better."""
 
 
 def respond(error: Exception, context: dict[str, Any]) -> HttpResponse:
@@ -93,6 +95,8 @@ def _refused(error: ChatError) -> HttpResponse:
     response = problem(error.code, STATUS[error.code], detail=error.message, **more)
     if response.status_code == HTTPStatus.UNAUTHORIZED:
         response["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, RateLimited):
+        response["Retry-After"] = str(error.retry_after)
     return response
 
 
