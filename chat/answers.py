@@ -102,7 +102,7 @@ def shown(found: Answer) -> HttpResponse:
         turn=found.turn_id,
         response=found.text,
         referenced_documents=tuple(Document(source.url, source.title) for source in found.sources),
-        truncated=found.ended.finish_reason in ("length", "cancelled"),
+        truncated=found.ended.status == "cancelled" or found.ended.finish_reason == "length",
         status=found.ended.status,
         finish_reason=found.ended.finish_reason,
         input_tokens=usage.prompt if usage else None,

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from chat import browse, pages
+from chat.ai_chat import Chat
 from chat.answers import TurnResponse
 from chat.api import Nothing
 from chat.browse import Schema
@@ -36,6 +37,7 @@ urlpatterns = [
     path("api/v1/turns/<uuid:turn_id>/response/", awaited(TurnResponse.as_view()), name="response"),
     path("api/v1/turns/<uuid:turn_id>/stream/", TurnStream.as_view(), name="turn_stream"),
     path("api/v1/ai/feedback/", GiveFeedback.as_view(), name="give_feedback"),
+    path("api/v1/ai/chat/", awaited(Chat.as_view()), name="chat"),
     path("api/v1/ai/streaming_chat/", StreamingChat.as_view(), name="streaming_chat"),
     path("api/v1/ai/streaming_chat/interrupt/", Interrupt.as_view(), name="interrupt"),
     path("api/v1/models/", ModelList.as_view(), name="models"),
