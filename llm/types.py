@@ -1,4 +1,7 @@
-"""What goes to a model and what comes back: plain values, the same for every provider."""
+"""What goes to a model and what comes back: plain values, the same for every provider.
+
+`gc=False` where there is one per token: strings and numbers are in no cycle, and the garbage collector need not look.
+"""
 
 from __future__ import annotations
 
@@ -86,19 +89,19 @@ class ChatRequest(Value, frozen=True):
     time_limit: float | None = None
 
 
-class TextDelta(Value, frozen=True):
+class TextDelta(Value, frozen=True, gc=False):
     """A fragment of the answer's text, never empty."""
 
     text: str
 
 
-class ReasoningDelta(Value, frozen=True):
+class ReasoningDelta(Value, frozen=True, gc=False):
     """A fragment of what the model thinks aloud, never empty."""
 
     text: str
 
 
-class ToolCallDelta(Value, frozen=True):
+class ToolCallDelta(Value, frozen=True, gc=False):
     """A fragment of one tool call. `index` says which; providers also omit it or send calls whole."""
 
     index: int | None = None
@@ -107,13 +110,13 @@ class ToolCallDelta(Value, frozen=True):
     arguments: str = ""
 
 
-class Finish(Value, frozen=True):
+class Finish(Value, frozen=True, gc=False):
     """Why the model stopped: stop, length, tool_calls, content_filter, or what else the provider says."""
 
     reason: str
 
 
-class Usage(Value, frozen=True):
+class Usage(Value, frozen=True, gc=False):
     """Tokens of one call as the provider counts them. `cached` is part of `prompt`, `reasoning` of `completion`."""
 
     prompt: int = 0

@@ -31,7 +31,7 @@ class Event(Frame, frozen=True, tag="event"):
     data: dict[str, Any]
 
 
-class Delta(Frame, frozen=True, tag="delta"):
+class Delta(Frame, frozen=True, gc=False, tag="delta"):
     """A fragment of the reply in progress, `offset` code points into the draft of hop `hop`.
 
     For `tool_arguments`, `index` says which call and `offset` counts within that call; `name` is the tool's, as soon
