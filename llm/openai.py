@@ -13,6 +13,7 @@ import aiohttp
 from yarl import URL
 
 from llm import openai_request
+from llm.body import body_of
 from llm.deadlines import Deadlines, Watch
 from llm.errors import ModelError, Truncated, Unavailable
 from llm.openai_answer import Answer
@@ -62,10 +63,10 @@ class OpenAIModel:
         words go to the log, redacted."""
         watch = Watch(self._deadlines, time_limit=request.time_limit)
         response = await self._open(request, watch=watch)
-        answer, events = Answer(), SseReader()
+        body, answer, events = body_of(response), Answer(), SseReader()
         watch.start(response.close)
         try:
-            while chunk := await _next_chunk(response, watch=watch, answer=answer):
+            while chunk := await _next_chunk(body, watch=watch, answer=answer):
                 for data in events.feed(chunk):
                     deltas = answer.read(data)
                     _note(answer, watch=watch)
@@ -150,11 +151,11 @@ class OpenAIModel:
         logger.warning("call %s of %r failed: %s: %s", request.call_id, self._model, what, told)
 
 
-async def _next_chunk(response: aiohttp.ClientResponse, *, watch: Watch, answer: Answer) -> bytes:
+async def _next_chunk(body: aiohttp.StreamReader, *, watch: Watch, answer: Answer) -> bytes:
     """What has come, or nothing at the end. Once the finish reason is known, however it ends is an end."""
     watch.ask()
     try:
-        return await response.content.readany()
+        return await body.readany()
     except (aiohttp.ClientError, ConnectionError):
         pass
     if answer.finish_reason is not None:
