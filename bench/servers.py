@@ -62,9 +62,17 @@ class Site:
         """A new API key of that user, who is made if missing."""
         return self.manage("create_api_key", user, "--create-user").strip()
 
-    def start(self, kind: Kind, *, port: int = 0, chat: Mapping[str, Any] | None = None) -> ServerProcess:
+    def start(
+        self,
+        kind: Kind,
+        *,
+        port: int = 0,
+        chat: Mapping[str, Any] | None = None,
+        application: str = "config.asgi:application",
+    ) -> ServerProcess:
         """A server process of this site; `chat` overrides keys of `CHAT`."""
-        return ServerProcess(kind, env={**self.env, "CHAT_OVERRIDES": json.dumps(chat or {})}, port=port)
+        env = {**self.env, "CHAT_OVERRIDES": json.dumps(chat or {})}
+        return ServerProcess(kind, env=env, port=port, application=application)
 
 
 NewSite: TypeAlias = Callable[[], tuple[Site, str]]

