@@ -69,11 +69,11 @@ class Answer:
         self._folded = 0
         self._texts: list[str] = []
         self._length = 0
-        self._documents: dict[str, wire.Document] = {}
+        self._documents: dict[str, wire.ReferencedDocument] = {}
 
     def opened(self) -> list[Sent]:
         """What comes before everything else, for who has nothing yet."""
-        return [] if self._resumes else [self._at(wire.Start(data=self._start), str(self._begin))]
+        return [] if self._resumes else [self._at(wire.StartFrame(data=self._start), str(self._begin))]
 
     def take(self, frame: Followed) -> list[Sent]:
         """What to send because of this frame. `over` tells whether it was the last."""
@@ -81,7 +81,7 @@ class Answer:
             return list(self._taken(frame))
         except _Withdrawn:
             self.over = True
-            return [Sent(wire.Error(data=errors.RESTARTED), "")]
+            return [Sent(wire.ErrorFrame(data=errors.RESTARTED), "")]
 
     def _taken(self, frame: Followed) -> Iterator[Sent]:
         match frame:
@@ -94,7 +94,7 @@ class Answer:
             case Reset():
                 self._forget(parse(frame.cursor))
             case Heartbeat():
-                beat = wire.Heartbeat(data=self._token("heartbeat", "heartbeat"))
+                beat = wire.HeartbeatFrame(data=self._token("heartbeat", "heartbeat"))
                 yield Sent(beat) if self._style.heartbeat_events else STILL_THERE
             case _:
                 assert_never(frame)
@@ -127,7 +127,7 @@ class Answer:
         known = min(max(self._have - offset, 0), len(text))
         self._length += known
         if known < len(text):
-            token = wire.Token(data=self._token("token", text[known:]))
+            token = wire.TokenFrame(data=self._token("token", text[known:]))
             self._length += len(text) - known
             yield self._at(token, f"{self._seq}.{self._folded}")
 
@@ -187,18 +187,18 @@ class Answer:
                     output_tokens=usage.completion,
                 )
                 whole = self._token("turn_complete", "".join(self._texts))
-                return [wire.TurnComplete(data=whole), wire.End(data=end)]
+                return [wire.TurnCompleteFrame(data=whole), wire.EndFrame(data=end)]
             case "cancelled":
-                return [wire.Interrupted(data=wire.InterruptedData(request_id=self._turn))]
+                return [wire.InterruptedFrame(data=wire.InterruptedData(request_id=self._turn))]
             case "failed":
-                return [wire.Error(data=errors.of_turn(ended.error))]
+                return [wire.ErrorFrame(data=errors.of_turn(ended.error))]
             case _:
                 assert_never(ended.status)
 
     def _call(self, call: ToolCall) -> AnyFrame:
         if not self._style.tools:
             return self._hidden("tool_call")
-        return wire.ToolCall(
+        return wire.ToolCallFrame(
             data=wire.ToolCallData(
                 id=call.id, role=self._role("tool_call"), name=call.name, args=_arguments(call.arguments)
             )
@@ -206,10 +206,10 @@ class Answer:
 
     def _result(self, result: events.ToolResult) -> AnyFrame:
         for source in result.sources:
-            self._documents.setdefault(source.url, wire.Document(doc_url=source.url, doc_title=source.title))
+            self._documents.setdefault(source.url, wire.ReferencedDocument(doc_url=source.url, doc_title=source.title))
         if not self._style.tools:
             return self._hidden("tool_result")
-        return wire.ToolResult(
+        return wire.ToolResultFrame(
             data=wire.ToolResultData(
                 id=result.tool_call_id,
                 role=self._role("tool_result"),
@@ -221,7 +221,7 @@ class Answer:
 
     def _hidden(self, event: str) -> AnyFrame:
         """In the place of a tool's frame: the stream stays alive, and tells nothing."""
-        return wire.Token(data=self._token("token", ""), original=wire.Hidden(event))
+        return wire.TokenFrame(data=self._token("token", ""), original=wire.Hidden(event))
 
     def _token(self, event: str, text: str) -> wire.TokenData:
         return wire.TokenData(id=self._length, role=self._role(event), token=text)

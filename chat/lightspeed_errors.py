@@ -32,6 +32,19 @@ KINDS = {
 UNKNOWN_FIELD = "Unknown field."
 
 
+class Reason(msgspec.Struct, frozen=True):
+    """`response` says what kind of error it is, `cause` begins with its code and then says what to do."""
+
+    response: str
+    cause: str
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why a request was refused. A field that is not known stands beside `detail`, by its name."""
+
+    detail: Reason
+
+
 def _error(status: HTTPStatus, code: str, sentence: str) -> ErrorData:
     return ErrorData(status_code=status, response=KINDS.get(status, status.phrase), cause=f"{code}: {sentence}")
 
@@ -65,7 +78,7 @@ def respond(error: Exception, context: dict[str, Any]) -> HttpResponse:
     sentence = f"{told['detail']} Turn: {told['turn']}" if "turn" in told else told["detail"]
     data = _error(status, told["code"], sentence)
     named = {} if unknown is None else {unknown: UNKNOWN_FIELD}
-    body = {**named, "detail": {"response": data.response, "cause": data.cause}}
+    body = {**named, **msgspec.to_builtins(Refusal(Reason(data.response, data.cause)))}
     headers = {name: value for name, value in refused.items() if name != "Content-Type"}
     return HttpResponse(msgspec.json.encode(body), status=status, content_type="application/json", headers=headers)
 

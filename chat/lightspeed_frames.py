@@ -56,7 +56,7 @@ class ToolResultData(Data, frozen=True, kw_only=True):
     round: int
 
 
-class Document(Data, frozen=True):
+class ReferencedDocument(Data, frozen=True):
     """Where a tool found something."""
 
     doc_url: str
@@ -68,7 +68,7 @@ class Document(Data, frozen=True):
 class EndData(Data, frozen=True, kw_only=True):
     """The sources of all tools, each once, and the tokens of the whole turn."""
 
-    referenced_documents: tuple[Document, ...]
+    referenced_documents: tuple[ReferencedDocument, ...]
     truncated: None = None
     input_tokens: int
     output_tokens: int
@@ -94,65 +94,73 @@ class Hidden(msgspec.Struct, frozen=True):
     event: str
 
 
-class Start(Frame, frozen=True, tag="start"):
+class StartFrame(Frame, frozen=True, tag="start"):
     """The request was taken."""
 
     data: StartData
 
 
-class Token(Frame, frozen=True, tag="token"):
+class TokenFrame(Frame, frozen=True, tag="token"):
     """A piece of the answer's text."""
 
     data: TokenData
     original: Hidden | UnsetType = UNSET
 
 
-class ToolCall(Frame, frozen=True, tag="tool_call"):
+class ToolCallFrame(Frame, frozen=True, tag="tool_call"):
     """The model asks for a tool."""
 
     data: ToolCallData
 
 
-class ToolResult(Frame, frozen=True, tag="tool_result"):
+class ToolResultFrame(Frame, frozen=True, tag="tool_result"):
     """A tool answered."""
 
     data: ToolResultData
 
 
-class TurnComplete(Frame, frozen=True, tag="turn_complete"):
+class TurnCompleteFrame(Frame, frozen=True, tag="turn_complete"):
     """The whole text once more; its `id` is the text's length."""
 
     data: TokenData
 
 
-class End(Frame, frozen=True, tag="end"):
+class EndFrame(Frame, frozen=True, tag="end"):
     """Nothing follows."""
 
     data: EndData
     available_quotas: dict[str, int] = {}
 
 
-class Error(Frame, frozen=True, tag="error"):
+class ErrorFrame(Frame, frozen=True, tag="error"):
     """The answer failed, or cannot be followed any longer. Nothing follows."""
 
     data: ErrorData
 
 
-class Interrupted(Frame, frozen=True, tag="interrupted"):
+class InterruptedFrame(Frame, frozen=True, tag="interrupted"):
     """The turn was stopped. Nothing follows."""
 
     data: InterruptedData
 
 
-class Heartbeat(Frame, frozen=True, tag="heartbeat"):
+class HeartbeatFrame(Frame, frozen=True, tag="heartbeat"):
     """A sign of life, for sites that want it as an event."""
 
     data: TokenData
 
 
 AnyFrame: TypeAlias = (
-    Start | Token | ToolCall | ToolResult | TurnComplete | End | Error | Interrupted | Heartbeat
-)  # fmt: skip
+    StartFrame
+    | TokenFrame
+    | ToolCallFrame
+    | ToolResultFrame
+    | TurnCompleteFrame
+    | EndFrame
+    | ErrorFrame
+    | InterruptedFrame
+    | HeartbeatFrame
+)
 
 
 class Sent(NamedTuple):
@@ -182,15 +190,15 @@ def as_sse(sent: Sent) -> bytes:
 def as_text(sent: Sent) -> bytes:
     """What is left for those who asked for `text/plain`."""
     match sent.frame:
-        case Token(data=data):
+        case TokenFrame(data=data):
             text = data.token
-        case ToolCall(data=call):
+        case ToolCallFrame(data=call):
             text = f"[Tool Call: {call.name}]\n"
-        case ToolResult():
+        case ToolResultFrame():
             text = "[Tool Result]\n"
-        case End(data=EndData(referenced_documents=documents)) if documents:
+        case EndFrame(data=EndData(referenced_documents=documents)) if documents:
             text = "\n\n---\n\n" + "\n".join(f"{document.doc_title}: {document.doc_url}" for document in documents)
-        case Error(data=error):
+        case ErrorFrame(data=error):
             text = f"Status: {error.status_code} - {error.response} - {error.cause}"
         case _:
             text = ""

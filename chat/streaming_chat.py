@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
+from uuid import UUID
 
+import msgspec
 from django.http import HttpResponse, StreamingHttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,8 +18,9 @@ from chat import lightspeed_errors
 from chat.api import ApiView
 from chat.asking import again
 from chat.lightspeed import Answer, Style
-from chat.lightspeed_frames import Error, Sent, as_sse, as_text
-from chat.lightspeed_request import InterruptRequest, asked_in
+from chat.lightspeed_frames import AnyFrame, ErrorFrame, Sent, as_sse, as_text
+from chat.lightspeed_request import ChatRequest, InterruptRequest, asked_in
+from chat.schema import EVENT_STREAM, KEYED, OF_BODIES, REFUSALS, REFUSED_TURN, describes, stream_of
 from chat.streams import HEADERS
 from chat.waiting import leave_thread
 from history.conf import chat_settings
@@ -29,6 +32,22 @@ from streaming.turns import Started, start_turn, stop_turn
 
 INTERRUPTED = "Streaming request interrupted"
 NOTHING_TO_INTERRUPT = "Streaming request already completed; nothing to interrupt"
+TEXT = "text/plain; charset=utf-8"
+Responses = Mapping[int | tuple[int, str], Any]
+REFUSED: Responses = dict.fromkeys((*REFUSALS, *OF_BODIES, *REFUSED_TURN), lightspeed_errors.Refusal)
+ANSWER: Responses = {
+    (200, EVENT_STREAM): stream_of("The answer as it is written.", frame=AnyFrame),
+    (200, "text/plain"): {"type": "string", "description": "The answer's text, if `media_type` says so."},
+}
+RESUMED = {"Last-Event-ID": "The id of the last event that came: the answer goes on after it."}
+
+
+class InterruptedOut(msgspec.Struct, frozen=True):
+    """`interrupted`: the turn ends because of this."""
+
+    request_id: UUID
+    interrupted: bool
+    message: str
 
 
 class LightspeedView(ApiView):
@@ -41,6 +60,7 @@ class LightspeedView(ApiView):
 class StreamingChat(LightspeedView):
     """`ai/streaming_chat/`"""
 
+    @describes({**ANSWER, **REFUSED}, body=ChatRequest, headers={**KEYED, **RESUMED})
     def post(self, request: Request) -> StreamingHttpResponse:
         """Ask, and get the answer as it is written; the same request again joins it, or gets what is stored."""
         asked = asked_in(request, principal=self.principal)
@@ -48,7 +68,7 @@ class StreamingChat(LightspeedView):
         started = start_turn(self.principal, asked.conversation_id, asked.order, again=repeated)
         return StreamingHttpResponse(
             speak(started, principal=self.principal, write=as_text if asked.plain else as_sse, style=style()),
-            content_type="text/plain; charset=utf-8" if asked.plain else "text/event-stream",
+            content_type=TEXT if asked.plain else EVENT_STREAM,
             headers=_headers(started),
         )
 
@@ -56,6 +76,7 @@ class StreamingChat(LightspeedView):
 class Interrupt(LightspeedView):
     """`ai/streaming_chat/interrupt/`"""
 
+    @describes({200: InterruptedOut, **REFUSED}, body=InterruptRequest)
     def post(self, request: Request) -> Response:
         """Stop a turn; what was said of it is kept."""
         body = InterruptRequest(data=request.data)
@@ -63,7 +84,7 @@ class Interrupt(LightspeedView):
         turn_id = body.validated_data["request_id"]
         stops = stop_turn(self.principal, turn_id) or selectors.turn(self.principal, turn_id).status in ACTIVE
         message = INTERRUPTED if stops else NOTHING_TO_INTERRUPT
-        return Response({"request_id": str(turn_id), "interrupted": stops, "message": message})
+        return Response(msgspec.to_builtins(InterruptedOut(turn_id, stops, message)))
 
 
 def style() -> Style:
@@ -106,7 +127,7 @@ async def speak(
                 if answer.over:
                     return
     except ChatError as error:
-        yield write(Sent(Error(data=lightspeed_errors.of_refusal(error))))
+        yield write(Sent(ErrorFrame(data=lightspeed_errors.of_refusal(error))))
 
 
 def _headers(started: Started) -> dict[str, str]:
