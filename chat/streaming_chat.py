@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from access import selectors
-from access.principals import Principal
+from access.principals import Principal, Scope
 from chat import lightspeed_errors
 from chat.api import ApiView
 from chat.asking import again
@@ -63,6 +63,7 @@ class StreamingChat(LightspeedView):
     @describes({**ANSWER, **REFUSED}, body=ChatRequest, headers={**KEYED, **RESUMED})
     def post(self, request: Request) -> StreamingHttpResponse:
         """Ask, and get the answer as it is written; the same request again joins it, or gets what is stored."""
+        self.principal.require(Scope.READ)
         asked = asked_in(request, principal=self.principal)
         repeated = again(request, principal=self.principal)
         started = start_turn(self.principal, asked.conversation_id, asked.order, again=repeated)
