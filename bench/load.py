@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 STAMP = re.compile(rb"@(\d{16}) ")
@@ -56,7 +56,8 @@ class Tally:
 
 
 class Viewer(asyncio.Protocol):
-    """One connection. `newest` is the stamp of the newest word seen, in µs since the epoch."""
+    """One connection: its call answered, the first word there, all over. `newest` is the stamp of the newest word
+    seen, in µs since the epoch."""
 
     def __init__(self, call: Call, *, host: str, tally: Tally) -> None:
         self._call = call
@@ -66,8 +67,10 @@ class Viewer(asyncio.Protocol):
         self._headed = False
         self._marked: dict[bytes, asyncio.Future[float]] = {}
         self._transport: asyncio.Transport | None = None
-        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self.opened: asyncio.Future[None] = loop.create_future()
+        self.begun: asyncio.Future[None] = loop.create_future()
+        self.closed: asyncio.Future[None] = loop.create_future()
         self.newest = 0
 
     def say(self, text: str) -> None:
@@ -89,10 +92,8 @@ class Viewer(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         gone = ConnectionResetError("the server closed the connection")
-        if not self.opened.done():
-            self.opened.set_exception(gone)
-        for waiting in self._marked.values():
-            waiting.set_exception(gone)
+        for waiting in (self.opened, self.begun, *self._marked.values()):
+            _fail(waiting, gone)
         self.closed.set_result(None)
 
     def data_received(self, data: bytes) -> None:
@@ -113,7 +114,7 @@ class Viewer(asyncio.Protocol):
         self._headed, self._rest = True, rest
         status = int(head.split(b" ", 2)[1])
         if status != (101 if self._call.socket else 200):
-            self.opened.set_exception(ConnectionRefusedError(f"{self._call.path}: {status} {rest[:500]!r}"))
+            _fail(self.opened, ConnectionRefusedError(f"{self._call.path}: {status} {rest[:500]!r}"))
             return False
         self.opened.set_result(None)
         if self._call.says is not None:
@@ -140,6 +141,8 @@ class Viewer(asyncio.Protocol):
         stamps: list[bytes] = STAMP.findall(frame)
         if stamps:
             self.newest = int(stamps[-1])
+            if not self.begun.done():
+                self.begun.set_result(None)
             if self._tally.on:
                 self._tally.add(stamps, at=at)
         for marker in [marker for marker in self._marked if marker in frame]:
@@ -151,6 +154,13 @@ class Viewer(asyncio.Protocol):
         size = len(payload)
         length = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
         self._transport.write(bytes([0x80 | opcode]) + length + bytes(4) + payload)
+
+
+def _fail(waiting: asyncio.Future[Any], error: Exception) -> None:
+    """Tell whoever waits for it; there need not be anybody."""
+    if not waiting.done():
+        waiting.set_exception(error)
+        waiting.exception()
 
 
 def payload_at(data: bytes, at: int) -> tuple[int, int] | None:

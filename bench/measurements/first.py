@@ -9,7 +9,7 @@ from functools import partial
 from bench.contestants import SOCKETS, Socket, asking, conversations, socket
 from bench.load import Viewer, view
 from bench.measure import percentile
-from bench.measurements.tokens import check, gathered
+from bench.measurements.tokens import begin, check
 from bench.runs import Figures, Measurement
 from bench.stage import Plan, Stage, words
 
@@ -30,8 +30,8 @@ async def measure(stage: Stage, *, contestant: Socket) -> Figures:
     """One server once."""
     stage.speak(probe=words(3))
     with contestant.serving(stage) as server:
-        others = await gathered(await contestant.calls(stage, server, count=OTHERS), server=server)
-        [conversation] = await conversations(server, key=stage.key, count=1)
+        others = await begin(contestant, server, count=OTHERS, key=stage.key)
+        [conversation] = await conversations(server, key=stage.key)
         probe = await view(server.url, socket(conversation, key=stage.key))
         waits = [await first_token(probe) for _ in range(PROBES)]
         check(others)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 
 from bench.contestants import QUESTION, SOCKETS, Socket, conversations, socket
-from bench.load import Tally
-from bench.measurements.tokens import SETTLING, check, gathered, window
+from bench.load import Call, Tally, Viewer, view
+from bench.measurements.tokens import APART, SETTLING, check, window
 from bench.runs import Figures, Measurement
+from bench.servers import ServerProcess
 from bench.stage import RATE, Plan, Stage
 
 
@@ -29,15 +31,21 @@ async def measure(stage: Stage, *, contestant: Socket, streams: int, seconds: fl
     stage.speak()
     with contestant.serving(stage) as server:
         made = await conversations(server, key=stage.key, count=streams)
-        authors = [socket(conversation, key=stage.key, says=QUESTION) for conversation in made]
-        viewers = await gathered(authors, server=server)
-        await asyncio.sleep(SETTLING)
+        viewers = await come(server, [socket(conversation, key=stage.key, says=QUESTION) for conversation in made])
         alone = await window(server, tally=Tally(), seconds=seconds)
-        others = [socket(conversation, key=stage.key) for conversation in made]
-        viewers += await gathered(others, server=server)
-        await asyncio.sleep(SETTLING)
+        viewers += await come(server, [socket(conversation, key=stage.key) for conversation in made])
         both = await window(server, tally=Tally(), seconds=seconds)
         check(viewers)
     tokens = streams * RATE * seconds
     one, two = (used / tokens * 1e6 for used in (alone, both))
     return {"CPU µs/token, one viewer": one, "two": two, "the second": two - one}
+
+
+async def come(server: ServerProcess, calls: Sequence[Call]) -> list[Viewer]:
+    """One viewer after the other."""
+    viewers = []
+    for asked in calls:
+        viewers.append(await view(server.url, asked))
+        await asyncio.sleep(APART)
+    await asyncio.sleep(SETTLING)
+    return viewers
