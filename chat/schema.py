@@ -87,9 +87,11 @@ def of_struct(struct: type[msgspec.Struct]) -> Schema:
 
 
 def stream_of(what: str, *, frame: Any = frames.ServerFrame) -> Schema:
-    """A body of server-sent events: text to OpenAPI, so that words have to say what is in it."""
-    names = ", ".join(of_struct(each)["$ref"].removeprefix(COMPONENTS) for each in get_args(frame))
-    return {"type": "string", "description": f"{what} The `data` of each event is JSON, one of: {names}."}
+    """A body of server-sent events: this is the shape of each."""
+    shapes = [of_struct(each) for each in get_args(frame)]
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"oneOf": shapes}}
+    properties = {"event": {"type": "string"}, "id": {"type": "string"}, "data": data}
+    return {"description": what, "type": "object", "properties": properties, "required": ["data"]}
 
 
 def with_structs(result: Schema, **more: Any) -> Schema:

@@ -1,0 +1,91 @@
+"""The OpenAPI document keeps what it says: whatever is sent to a real server, the answer is one that is described."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import hypothesis
+import pytest
+import schemathesis
+from schemathesis import checks
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi import checks as openapi
+
+from chat.browse import document
+from chat.urls import urlpatterns
+from tests.client import Client, ended
+from tests.provider import ProviderProcess
+from tests.server import Site
+
+CHECKS = [
+    checks.not_a_server_error,
+    openapi.status_code_conformance,
+    openapi.content_type_conformance,
+    openapi.response_schema_conformance,
+    openapi.ignored_auth,
+]
+ENDLESS = "/api/v1/conversations/{conversation_id}/stream/"
+EXAMPLES = 15
+
+
+class Tried:
+    """A conversation with an ended turn, and who may see it."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.ids = asyncio.run(self._make())
+
+    async def _make(self) -> dict[str, str]:
+        conversation = await self.client.new_conversation()
+        async with self.client.socket(conversation) as socket:
+            await socket.send("hi")
+            await socket.until(ended())
+            turn = next(event["turn"] for event in socket.folded.events.values())
+        return {"conversation_id": conversation, "turn_id": turn}
+
+
+@pytest.fixture(scope="module")
+def tried(site: Site, provider_process: ProviderProcess) -> Iterator[Tried]:
+    """Something to find. What is asked here is the same under every server, so there is one."""
+    provider_process.reset()
+    with site.start("uvicorn") as server:
+        yield Tried(Client(server.url, key=site.key_for("schema")))
+
+
+SCHEMA = schemathesis.openapi.from_dict(document())
+OPERATIONS = [found.ok() for found in SCHEMA.get_all_operations()]
+
+
+@pytest.mark.parametrize("mode", GenerationMode, ids=str)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
+def test_whatever_is_sent_the_answer_is_one_that_is_described(
+    operation: Any, mode: GenerationMode, tried: Tried
+) -> None:
+    statuses = set()
+
+    @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
+    @hypothesis.settings(
+        max_examples=EXAMPLES, deadline=None, suppress_health_check=list(hypothesis.HealthCheck), derandomize=True
+    )
+    def send(case: schemathesis.Case) -> None:
+        if case.method != "DELETE" and case.path != ENDLESS:
+            case.path_parameters = {name: tried.ids[name] for name in case.path_parameters}
+        response = case.call_and_validate(
+            base_url=tried.client.url, headers=tried.client.headers, checks=CHECKS, timeout=20, verify=False
+        )
+        statuses.add(response.status_code)
+
+    send()
+
+    assert statuses
+    assert max(statuses) < 500
+
+
+def test_the_document_has_every_door_of_the_interface() -> None:
+    described = {operation.path for operation in OPERATIONS}
+
+    doors = {"/" + re.sub(r"<uuid:(\w+)>", r"{\1}", str(pattern.pattern)) for pattern in urlpatterns}
+    assert described == {door for door in doors if door.startswith("/api/v1/")} - {"/api/v1/", "/api/v1/<path:rest>"}
