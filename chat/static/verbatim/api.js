@@ -1,4 +1,4 @@
-/** The small REST interface beside the socket: conversations and models. */
+/** The small REST interface beside the socket: conversations, feedback and models. */
 
 import { config } from "./config.js";
 
@@ -51,4 +51,9 @@ export const renameConversation = (id, title) => call("PATCH", conversation(id),
 export const deleteConversation = (id) => call("DELETE", conversation(id));
 /** Resolves when the conversation may be read, else throws the reason. */
 export const probeConversation = (id) => call("GET", `${conversation(id)}events/?limit=1`);
+/** @param {string} [page]  as above */
+export const listFeedback = (id, page) => call("GET", page ?? `${conversation(id)}feedback/`);
+/** @param {string} turn @param {import("./feedback.js").Opinion|null} opinion  null takes it back */
+export const giveFeedback = (turn, opinion) =>
+  call("POST", `${config.urls.api}ai/feedback/`, { turn, ...(opinion ?? { sentiment: null }) });
 export const listModels = () => call("GET", `${config.urls.api}models/`);

@@ -6,6 +6,7 @@ import { config, conversationIn, conversationPage } from "./config.js";
 import { Conversation } from "./conversation.js";
 import { byId } from "./dom.js";
 import { closeDrawer, setUpDrawer, setUpTheme } from "./drawer.js";
+import { Feedback } from "./feedback.js";
 import { ModelPicker } from "./model-picker.js";
 import { ConnectionBanner, Notice, announce } from "./notices.js";
 import { Follower } from "./scroll.js";
@@ -19,6 +20,8 @@ class Page {
   constructor() {
     /** @type {Conversation|null} */
     this.conversation = null;
+    /** @type {Feedback|null} */
+    this.feedback = null; // on the conversation
     this.opening = null; // text of a first message whose conversation is being made
     this.stopping = null;
     this.dirty = null; // what the next frame must draw: "delta" or "event"
@@ -30,6 +33,8 @@ class Page {
     this.transcript = new Transcript(this.log, {
       regenerate: (turn) => this.deliver({ replaces: turn.id }),
       edit: (turn, text) => this.deliver({ replaces: turn.id, text }),
+      opinion: (turn) => this.feedback?.of(turn) ?? null,
+      judge: (turn, opinion) => this.feedback.give(turn, opinion),
       changed: () => this.follower.steady(() => this.draw(), { above: false }),
       lengthened: () => this.follower.steady(() => this.draw()),
     });
@@ -80,6 +85,7 @@ class Page {
     this.banner.show(null);
     this.notice.clear();
     this.transcript.clear();
+    this.feedback = null;
     this.conversation = id === null ? null : this.join(id);
     this.opening = null;
     this.stopping = null;
@@ -96,6 +102,11 @@ class Page {
       refused: (refusal) => this.refused(refusal),
       line: (state) => this.lineChanged(state),
     });
+    const feedback = new Feedback(id, {
+      changed: () => feedback === this.feedback && this.changed("event"),
+      failed: (message) => feedback === this.feedback && this.notice.show(message),
+    });
+    this.feedback = feedback;
     return conversation;
   }
 
@@ -116,6 +127,7 @@ class Page {
       history.pushState(null, "", conversationPage(id));
       this.sidebar.note({ id, title: text.trim().split("\n")[0].slice(0, 80) });
       this.conversation = this.join(id);
+      this.feedback.skip();
       this.composer.open(id);
       this.sidebar.mark(id);
       this.deliver({ text });
@@ -188,6 +200,7 @@ class Page {
     if (log === null || log.caughtUp || tree.newest !== null || pending.length > 0) {
       this.transcript.show(tree, log?.draft ?? null, pending, this.stopping);
     }
+    if (log?.caughtUp) this.feedback.read();
     this.composer.setMode(this.modeFor(active, pending));
     byId("branch-note").hidden = this.transcript.atNewest || active !== null || pending.length > 0;
     this.showState(tree, pending, log);

@@ -1,15 +1,21 @@
 /** The turns on the page: creates, updates and removes their views, and answers the buttons in them. */
 
 import { el } from "./dom.js";
+import { DISLIKE, LIKE } from "./feedback.js";
+import { openForm } from "./inline-form.js";
 import { activeTurn, chain, siblings } from "./turns.js";
 import { TurnView } from "./turn-view.js";
 
 const PAGE = 30; // turns shown before "Show earlier messages"
+const MESSAGE_LIMIT = 100_000;
+const COMMENT_LIMIT = 2_000;
 
 /**
  * @typedef {Object} Commands
  * @property {(turn: import("./turns.js").Turn) => void} regenerate
  * @property {(turn: import("./turns.js").Turn, text: string) => void} edit
+ * @property {(turn: string) => import("./feedback.js").Opinion|null} opinion
+ * @property {(turn: string, opinion: import("./feedback.js").Opinion|null) => void} judge
  * @property {() => void} changed  another branch is to be shown
  * @property {() => void} lengthened  more is to be shown above
  */
@@ -74,6 +80,7 @@ export class Transcript {
       reworded: new Set(versions.map((id) => this.tree.turns.get(id).text)).size > 1,
       last: turn === this.shown.at(-1),
       idle,
+      opinion: this.commands.opinion(turn.id),
     };
     const signature = JSON.stringify([place, stopping, turn.restarted, turn.end, turn.hops.length, results(turn)]);
     const own = draft?.turn === turn.id ? draft : null;
@@ -131,6 +138,12 @@ export class Transcript {
         return this.commands.regenerate(turn);
       case "edit":
         return this.edit(turn);
+      case "like":
+        return this.judge(turn, LIKE);
+      case "dislike":
+        return this.judge(turn, DISLIKE);
+      case "comment":
+        return this.comment(turn);
       case "version-back":
         return this.step(turn, -1);
       case "version-on":
@@ -150,38 +163,36 @@ export class Transcript {
 
   edit(turn) {
     const { said } = this.views.get(turn.id);
-    const box = el("textarea", { class: "edit-text", "aria-label": "Edit your message", maxlength: "100000" });
-    box.value = turn.text;
-    const form = el("form", { class: "edit" }, [
-      box,
-      el("div", { class: "edit-row" }, [
-        el("button", { class: "button", type: "button", value: "cancel" }, ["Cancel"]),
-        el("button", { class: "button button-primary", type: "submit" }, ["Send"]),
-      ]),
-    ]);
-    const close = () => {
-      form.remove();
-      said.classList.remove("editing");
-      said.querySelector('[data-action="edit"]')?.focus();
-    };
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      if (box.value.trim() === "") return;
-      close();
-      this.commands.edit(turn, box.value);
+    openForm({
+      into: said,
+      label: "Edit your message",
+      text: turn.text,
+      verb: "Send",
+      limit: MESSAGE_LIMIT,
+      send: (text) => this.commands.edit(turn, text),
+      closed: () => said.querySelector('[data-action="edit"]')?.focus(),
     });
-    form.querySelector('[value="cancel"]').addEventListener("click", close);
-    form.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") close();
-      else if (event.key === "Enter" && !event.shiftKey && !event.isComposing) form.requestSubmit();
-      else return;
-      event.preventDefault();
-      event.stopPropagation();
+  }
+
+  /** A second click on the same thumb takes it back. */
+  judge(turn, sentiment) {
+    const taken = this.commands.opinion(turn.id)?.sentiment === sentiment;
+    this.commands.judge(turn.id, taken ? null : { sentiment, comment: "" });
+  }
+
+  comment(turn) {
+    const { remark, footer } = this.views.get(turn.id);
+    if (remark.classList.contains("editing")) return remark.querySelector("textarea").focus();
+    openForm({
+      into: remark,
+      label: "Why? Whoever runs this site can read it.",
+      text: this.commands.opinion(turn.id).comment,
+      verb: "Save",
+      limit: COMMENT_LIMIT,
+      mayBeEmpty: true,
+      send: (text) => this.commands.judge(turn.id, { ...this.commands.opinion(turn.id), comment: text.trim() }),
+      closed: () => footer.querySelector('[data-action="comment"]')?.focus(),
     });
-    said.classList.add("editing");
-    said.append(form);
-    box.focus();
-    box.setSelectionRange(box.value.length, box.value.length);
   }
 }
 

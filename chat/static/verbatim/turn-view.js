@@ -1,6 +1,7 @@
 /** One turn on the page: what the person said, the answer hop by hop, how it ended, and what can be done with it. */
 
 import { actionButton, el, icon, morph } from "./dom.js";
+import { DISLIKE, LIKE } from "./feedback.js";
 import { cost, duration, tokenParts, tokens } from "./format.js";
 import { HopView } from "./hop-view.js";
 
@@ -11,6 +12,7 @@ import { HopView } from "./hop-view.js";
  * @property {boolean} reworded  whether the versions differ in what the person said, not only in the answer
  * @property {boolean} last  of those shown
  * @property {boolean} idle  whether a new turn may begin
+ * @property {import("./feedback.js").Opinion|null} opinion  what the person thinks of the answer
  */
 
 const ENDS = {
@@ -27,8 +29,10 @@ export class TurnView {
     this.hops = el("div", { class: "hops" });
     this.state = el("div", { class: "answer-state" });
     this.footer = el("div", { class: "row-actions answer-actions" });
+    this.comment = el("div", { class: "comment" });
+    this.remark = el("div", { class: "remark" }, [this.comment]);
     this.said = el("div", { class: "said" }, [heading("You said"), this.bubble, this.saidRow]);
-    this.answer = el("div", { class: "answer" }, [heading("Answer"), this.hops, this.state, this.footer]);
+    this.answer = el("div", { class: "answer" }, [heading("Answer"), this.hops, this.state, this.footer, this.remark]);
     this.element = el("article", { class: "turn", "data-turn": id }, [this.said, this.answer]);
     /** @type {HopView[]} */
     this.views = [];
@@ -50,6 +54,8 @@ export class TurnView {
     this.showDraft(draft);
     this.fill(this.saidRow, saidActions(turn, place));
     this.fill(this.footer, turn.end === null ? [] : answerActions(turn, place));
+    this.comment.textContent = place.opinion?.comment ?? "";
+    this.remark.hidden = place.opinion === null;
     this.element.classList.toggle("last", place.last);
   }
 
@@ -132,8 +138,18 @@ function answerActions(turn, place) {
     ...(place.versions > 1 && !place.reworded ? [stepper(place)] : []),
     ...(said ? [actionButton("copy-answer", "copy", "Copy the answer")] : []),
     ...(place.idle && place.last && turn.end.status !== "failed" ? [actionButton("regenerate", "again", "Answer again")] : []),
+    ...thumbs(place.opinion),
     facts(turn),
   ];
+}
+
+function thumbs(opinion) {
+  const up = actionButton("like", "thumb-up", "Good answer");
+  const down = actionButton("dislike", "thumb-down", "Bad answer");
+  up.setAttribute("aria-pressed", String(opinion?.sentiment === LIKE));
+  down.setAttribute("aria-pressed", String(opinion?.sentiment === DISLIKE));
+  if (opinion === null) return [up, down];
+  return [up, down, actionButton("comment", "comment", opinion.comment === "" ? "Add a comment" : "Edit your comment")];
 }
 
 function stepper({ version, versions }) {
