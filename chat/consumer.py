@@ -92,7 +92,7 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # cha
         try:
             async with aclosing(frames):
                 async for frame in frames:
-                    await self._show(frame)
+                    await self.base_send(_message(frame))
         except ChatError as error:
             await self._end(error)
         except OSError:
@@ -103,11 +103,16 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # cha
 
     async def _show(self, frame: ServerFrame | None) -> None:
         if frame is not None:
-            await self.base_send({"type": "websocket.send", "text": encode(frame)})
+            await self.base_send(_message(frame))
 
     async def _end(self, error: ChatError) -> None:
         await self._show(Error(code=error.code, message=error.message))
         await self.close(code=int(BY_CODE[error.code]))  # daphne takes nothing but an int
+
+
+def _message(frame: ServerFrame) -> dict[str, str]:
+    """A frame as ASGI's servers take it."""
+    return {"type": "websocket.send", "text": encode(frame)}
 
 
 def _admit(scope: dict[str, Any], conversation_id: UUID) -> Principal:

@@ -44,7 +44,6 @@ async def follow(
         patience = Patience(hub, viewer)
         async for frame in _catch_up(view, tail, conversation_id):
             yield frame
-        caught_up = False
         while True:
             viewer.looks()
             go_on(viewer, tail)
@@ -55,15 +54,13 @@ async def follow(
                 yield frame
             if view.seq != tail.last:
                 continue
-            if view.offset and not view.follows(tail.draft) and patience.is_over(view):
-                yield view.withdraw()
-                continue
-            if not caught_up:
-                caught_up = True
-                yield CaughtUp(cursor=str(view.cursor))
-            if viewer.is_due():
-                yield Heartbeat(cursor=str(view.cursor), at=wire_time(datetime.now(UTC)))
+            for frame in _asides(view, tail, viewer, patience):
+                yield frame
             await viewer.wait()
+            while frames := grown(view, tail, viewer):
+                for frame in frames:
+                    yield frame
+                await viewer.wait()
 
 
 def go_on(viewer: Viewer, tail: Tail) -> None:
@@ -113,6 +110,29 @@ async def _catch_up(view: View, tail: Tail, conversation_id: UUID) -> Frames:
     tail.learn(view.seq)
     if draft is not None:
         tail.offer(draft)
+
+
+def _asides(view: View, tail: Tail, viewer: Viewer, patience: Patience) -> Iterator[Reset | CaughtUp | Heartbeat]:
+    """What is not in the log: that a draft is withdrawn, that the viewer has everything, that the connection lives."""
+    if view.offset and not view.follows(tail.draft) and patience.is_over(view):
+        viewer.wake()  # there may be another draft: look again before waiting
+        yield view.withdraw()
+        return
+    if not view.caught_up:
+        view.caught_up = True
+        yield CaughtUp(cursor=str(view.cursor))
+    if viewer.is_due():
+        yield Heartbeat(cursor=str(view.cursor), at=wire_time(datetime.now(UTC)))
+
+
+def grown(view: View, tail: Tail, viewer: Viewer) -> list[Delta]:
+    """What the draft has grown by, if that is all that has happened: the shortest way, which nearly every token takes.
+    Nothing, if there may be more to look at."""
+    draft = tail.draft
+    if draft is None or viewer.told or draft is not view.followed or view.seq != tail.last:
+        return []
+    viewer.looks()
+    return view.draft(draft)
 
 
 def _live(view: View, tail: Tail) -> Iterator[Followed]:

@@ -91,7 +91,7 @@ class Hub:
             now = self.loop.time()
             for viewer in self.viewers:
                 if viewer.beat_at <= now:
-                    viewer.wake()
+                    viewer.tell()
 
     async def keep_positions(self) -> None:
         """Compare what is followed with the database, so that no lost message leaves anyone waiting for ever."""

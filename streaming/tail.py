@@ -88,6 +88,5 @@ class Tail:
 
     def tell(self) -> None:
         """Tell everybody that something has happened."""
-        self.wake()
-        for waiter in self.waiters:
-            waiter.wake()
+        for viewer in (*self.viewers, *self.waiters):
+            viewer.tell()

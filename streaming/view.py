@@ -17,15 +17,17 @@ LARGEST = 32_768
 
 
 class View:
-    """A viewer's position. `ended` is the newest event it has that ended a draft."""
+    """A viewer's position. `ended` is the newest event it has that ended a draft, `followed` the draft it is in,
+    `caught_up` whether it has been told that it has everything."""
 
-    __slots__ = ("_calls", "_draft", "_part", "_turn", "ended", "offset", "seq")
+    __slots__ = ("_calls", "_part", "_turn", "caught_up", "ended", "followed", "offset", "seq")
 
     def __init__(self, cursor: Cursor) -> None:
         self.seq = cursor.seq
         self.offset = cursor.offset
         self.ended = 0
-        self._draft: Draft | None = None
+        self.caught_up = False
+        self.followed: Draft | None = None
         self._part = 0
         self._turn = ""
         self._calls: set[int] = set()
@@ -42,6 +44,7 @@ class View:
             if self.offset > _length(entry):
                 frames.append(self.withdraw())
             self.offset = 0
+            self.followed = None
             self.ended = entry.seq
         self.seq = entry.seq
         frames.append(event_frame(entry, cursor=self.cursor))
@@ -55,8 +58,8 @@ class View:
         """The frames for what is new in a draft that the viewer follows: one for each run of a channel."""
         parts = draft.parts
         upto = len(parts)
-        if draft is not self._draft:
-            self._draft, self._part = draft, draft.part_at(self.offset)
+        if draft is not self.followed:
+            self.followed, self._part = draft, draft.part_at(self.offset)
             self._turn = str(draft.turn_id)
             self._calls.clear()
         frames = []
@@ -74,7 +77,7 @@ class View:
     def withdraw(self) -> Reset:
         """Forget the draft: it was withdrawn, or is not stored and will not be."""
         self.offset = 0
-        self._draft = None
+        self.followed = None
         return Reset(cursor=str(self.cursor))
 
     def restart(self) -> Reset:

@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
+from history.draft import Draft
 from streaming.cursor import Cursor
-from streaming.follow import Patience
+from streaming.follow import Patience, grown
+from streaming.tail import Tail
 from streaming.view import View
 from streaming.viewer import Viewer
 
@@ -38,6 +41,9 @@ class Clockwork:
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
         self.timers.append(Timer(when, callback))
         return self.timers[-1]
+
+    def create_future(self) -> object:
+        return object()
 
     def pending(self) -> list[Timer]:
         return [timer for timer in self.timers if not timer.cancelled and timer.when > self.now]
@@ -69,9 +75,26 @@ async def test_a_wake_up_that_comes_while_a_viewer_is_busy_is_not_lost() -> None
         await viewer.wait()
 
     viewer.looks()
-    waiting = asyncio.create_task(viewer.wait())
+    waiting = asyncio.ensure_future(viewer.wait())
     await asyncio.sleep(0)
     assert not waiting.done(), "a wake-up counts once"
     viewer.wake()
     async with asyncio.timeout(5):
         await waiting
+
+
+async def test_whatever_else_happens_is_looked_at_though_the_draft_grows_without_a_pause() -> None:
+    viewer, tail, view = Viewer(None, loop=asyncio.get_running_loop()), Tail(), View(Cursor())
+    tail.learn(0)
+    tail.draft = draft = Draft(uuid4(), turn_id=uuid4(), attempt=1, hop=0, after_seq=0)
+    view.draft(draft)
+
+    draft.append("text", "One")
+    only_grown = [frame.text for frame in grown(view, tail, viewer)]
+    viewer.tell()
+    draft.append("text", " two")
+    told = grown(view, tail, viewer)
+    viewer.looks()
+    afterwards = [frame.text for frame in grown(view, tail, viewer)]
+
+    assert (only_grown, told, afterwards) == (["One"], [], [" two"])
