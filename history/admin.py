@@ -19,6 +19,7 @@ from django.views.decorators.http import require_POST
 
 from history import conversations, replay
 from history.admin_display import as_stored, block, excerpt, moment, page, pretty, rows, stretches
+from history.admin_feedback import FeedbackInline
 from history.admin_lists import BOUND, KindFilter, LogAdmin, ModelFilter, RecentFilter
 from history.admin_timeline import timeline
 from history.models import ACTIVE, Conversation, DeltaBatch, Event, Turn
@@ -104,6 +105,7 @@ class TurnAdmin(LogAdmin):
     list_filter = ("status", ModelFilter, RecentFilter)
     ordering = ("-created_at", "-id")
     actions = ("stop_turns",)
+    inlines = (FeedbackInline,)
     fieldsets = (
         (None, {"fields": ("id", ("in_conversation", "owner"), ("status", "finish_reason", "error_code"))}),
         ("Model", {"fields": (("profile", "model"), ("tokens", "cached_tokens", "reasoning_tokens", "cost_"))}),
