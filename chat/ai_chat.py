@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
-
 from django.http import HttpResponse
 from rest_framework.request import Request
 
@@ -12,16 +10,14 @@ from chat.answers import FAILURES, AnswerBody, answer
 from chat.api import ApiView
 from chat.asking import headers_of
 from chat.lightspeed_request import ChatRequest, asked_in
-from chat.schema import KEYED, describes
+from chat.schema import KEYED, REFUSED_TURN, describes
 from streaming.turns import start_turn
-
-REFUSED = (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 class Chat(ApiView):
     """`ai/chat/`"""
 
-    @describes({200: AnswerBody}, body=ChatRequest, headers=KEYED, refusals=tuple({*REFUSED, *FAILURES}))
+    @describes({200: AnswerBody}, body=ChatRequest, headers=KEYED, refusals=(*REFUSED_TURN, *FAILURES))
     def post(self, request: Request) -> HttpResponse:
         """Ask, and wait for the answer; the same `Idempotency-Key` waits for the same turn, or gets what is stored."""
         self.principal.require(Scope.READ)
