@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from access.errors import RateLimited
 from history.errors import ChatError
 
 
@@ -48,9 +47,6 @@ class Busy(ChatError):
     """The server has as many answers in progress as it can carry. Please try again in a few seconds."""
 
     code = "busy"
-
-
-TooManyTurns = RateLimited
 
 
 class Draining(ChatError):

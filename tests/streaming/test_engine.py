@@ -12,6 +12,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 
+from access.errors import RateLimited
 from access.principals import Principal
 from history import compaction, status, stopping
 from history.compaction import Place
@@ -24,7 +25,7 @@ from llm.types import Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 from streaming import ends
 from streaming import engine as engines
 from streaming.database import in_order_thread, in_thread
-from streaming.errors import Busy, InvalidRequest, RequestConflict, TextTooLong, TooManyTurns, TurnActive
+from streaming.errors import Busy, InvalidRequest, RequestConflict, TextTooLong, TurnActive
 from streaming.orders import Order
 from streaming.turns import start_turn, stop_turn
 from tests.fold import Folded
@@ -197,7 +198,7 @@ async def test_a_user_cannot_have_more_turns_than_the_limit(stage: Any, settings
     settings.CHAT = {**settings.CHAT, "MAX_TURNS_PER_USER": 0}
     on = await stage([])
 
-    with pytest.raises(TooManyTurns):
+    with pytest.raises(RateLimited):
         await on.send()
 
 

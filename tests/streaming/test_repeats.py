@@ -12,11 +12,12 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.test import override_settings
 
+from access.errors import RateLimited
 from access.principals import Principal
 from history import conversations, stopping
 from history.models import Conversation, Turn
 from streaming.cursor import Cursor
-from streaming.errors import RequestConflict, TooManyTurns, TurnActive
+from streaming.errors import RequestConflict, TurnActive
 from streaming.orders import Order
 from streaming.repeats import Again, Position, end_of, position_in
 from streaming.turns import Started, start_turn
@@ -129,7 +130,7 @@ def test_a_request_that_has_its_turn_is_not_refused_for_anything(ada: Principal)
     first = ask(ada, request_id="r")
 
     with override_settings(CHAT={"MAX_TURNS_PER_USER": 1, "PROFILES": [{"name": "mine"}], "DEFAULT_PROFILE": "mine"}):
-        with pytest.raises(TooManyTurns):
+        with pytest.raises(RateLimited):
             ask(ada, request_id="s")
         again = ask(ada, first.conversation_id, request_id="r")
 
