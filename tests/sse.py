@@ -28,7 +28,7 @@ class Reader:
         self.messages: list[Message] = []
         self.comments: list[str] = []
         self.position = ""
-        self._eager = eager
+        self.eager = eager
         self._new_connection()
 
     def _new_connection(self) -> None:
@@ -65,7 +65,7 @@ class Reader:
         else:
             assert name == "id", "a field that is not ours"
             self._id = value
-            if self._eager:
+            if self.eager:
                 self.position = value
 
     def _dispatch(self) -> None:

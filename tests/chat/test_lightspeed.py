@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -269,6 +271,17 @@ def test_who_comes_back_after_the_end_hears_nothing_more() -> None:
 
     assert sse(COMPLETED, told) == [b": heartbeat\n"]
     assert told.over
+
+
+def test_a4_5_the_tests_of_this_door_use_the_objects_themselves() -> None:
+    """A4.5: a mock has every attribute that is asked for."""
+    tests = Path(__file__).parents[1]
+    sources = [*tests.glob("**/*lightspeed*.py"), *tests.glob("**/*streaming_chat*.py")]
+
+    assert len(sources) > 3
+    assert not [
+        path.name for path in sources if re.search(r"^(?:from|import) .*\bmock", path.read_text(), re.MULTILINE)
+    ]
 
 
 # --- Cut anywhere --------------------------------------------------------------------------------------------------
