@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
+from itertools import groupby
 from typing import Literal, TypeAlias
 
 from llm.errors import Malformed
@@ -12,6 +14,8 @@ from llm.types import Delta, Finish, ReasoningDelta, TextDelta, ToolCall, ToolCa
 logger = logging.getLogger(__name__)
 
 Channel: TypeAlias = Literal["text", "reasoning"]
+
+CHANNELS: Mapping[type, Channel] = {TextDelta: "text", ReasoningDelta: "reasoning"}
 
 UNNAMED = "unnamed"
 """The name of a call whose tool the model did not say."""
@@ -43,8 +47,7 @@ class Reply:
     def __init__(self) -> None:
         self.finish_reason: str | None = None
         self.usage: Usage | None = None
-        self._said: dict[Channel, list[str]] = {"text": [], "reasoning": []}
-        self._runs: list[tuple[Channel, int]] = []
+        self._said: list[TextDelta | ReasoningDelta] = []
         self._calls: list[_Call] = []
         self._by_index: dict[int, _Call] = {}
 
@@ -54,10 +57,8 @@ class Reply:
         Raises `Malformed` for a call beyond `MOST_CALLS`; what was said before stays.
         """
         match delta:
-            case TextDelta(text=text):
-                self._say("text", text)
-            case ReasoningDelta(text=text):
-                self._say("reasoning", text)
+            case TextDelta() | ReasoningDelta():
+                self._said.append(delta)
             case ToolCallDelta():
                 return self._add_call(delta)
             case Finish(reason=reason):
@@ -69,17 +70,18 @@ class Reply:
     @property
     def text(self) -> str:
         """The answer."""
-        return "".join(self._said["text"])
+        return "".join(delta.text for delta in self._said if isinstance(delta, TextDelta))
 
     @property
     def reasoning(self) -> str:
         """What the model thought aloud."""
-        return "".join(self._said["reasoning"])
+        return "".join(delta.text for delta in self._said if isinstance(delta, ReasoningDelta))
 
     @property
     def runs(self) -> tuple[tuple[Channel, int], ...]:
         """Channel and length in code points of each stretch of the draft, in order of arrival; neighbours differ."""
-        return tuple(self._runs)
+        stretches = groupby(self._said, key=lambda delta: CHANNELS[type(delta)])
+        return tuple((channel, sum(len(delta.text) for delta in stretch)) for channel, stretch in stretches)
 
     def calls(self) -> tuple[ToolCall, ...]:
         """The calls in order, each with an id of its own: providers omit and repeat them. One that never said which
@@ -93,14 +95,6 @@ class Reply:
             taken.add(call_id)
             calls.append(ToolCall(id=call_id, name=call.name or UNNAMED, arguments=call.arguments.strip() or "{}"))
         return tuple(calls)
-
-    def _say(self, channel: Channel, text: str) -> None:
-        self._said[channel].append(text)
-        runs = self._runs
-        if runs and runs[-1][0] == channel:
-            runs[-1] = (channel, runs[-1][1] + len(text))
-        else:
-            runs.append((channel, len(text)))
 
     def _add_call(self, fragment: ToolCallDelta) -> int:
         call = self._known(fragment)
