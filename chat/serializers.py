@@ -195,6 +195,7 @@ class TurnOut(Serializer):
         """Without the zeros that its column adds."""
         return None if turn.cost is None else format(turn.cost.normalize(), "f")
 
+    @extend_schema_field(FeedbackOut(allow_null=True))
     def get_feedback(self, turn: Any) -> dict[str, Any] | None:
         """Null without any."""
         given: list[Feedback] = turn.given

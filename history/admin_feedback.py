@@ -26,8 +26,7 @@ class FeedbackAdmin(LogAdmin):
     """Thumbs and comments, newest first."""
 
     time_field = "at"
-    list_display = ("id", "when", "sentiment", "says", "in_turn", "in_conversation", "owner")
-    list_display_links = ("id", "when")
+    list_display = ("when", "sentiment", "says", "in_turn", "in_conversation", "owner")
     list_select_related = ("conversation", "owner")
     list_filter = ("sentiment", RecentFilter)
     ordering = ("-at", "-id")
