@@ -6,15 +6,16 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.lightspeed import Answer, Style
-from chat.lightspeed_frames import as_sse, as_text
+from chat.lightspeed_frames import AnyFrame, as_sse, as_text
 from history.committed import Entry
 from history.draft import Draft
 from history.events import Kind
@@ -271,6 +272,15 @@ def test_who_comes_back_after_the_end_hears_nothing_more() -> None:
 
     assert sse(COMPLETED, told) == [b": heartbeat\n"]
     assert told.over
+
+
+def test_every_frame_in_protocol_is_one_and_every_one_is_there() -> None:
+    document = (Path(__file__).parents[2] / "PROTOCOL.md").read_text(encoding="utf-8")
+    shown = re.findall(r'^data: (\{"event":.*\})$', document, flags=re.MULTILINE)
+    decoded = [msgspec.json.decode(line, type=AnyFrame) for line in shown]
+
+    assert [msgspec.json.encode(frame).decode() for frame in decoded] == shown
+    assert {type(frame) for frame in decoded} == set(get_args(AnyFrame))
 
 
 def test_a4_5_the_tests_of_this_door_use_the_objects_themselves() -> None:
