@@ -55,6 +55,14 @@ class Watch:
         """The error for a call that is late now."""
         return TimedOut() if self._loop.time() >= self._over_at else Stalled()
 
+    @property
+    def due(self) -> float:
+        """When, by the loop's clock, the call is late if nothing comes from now on."""
+        if self._first_at is not None:
+            return min(self._over_at, self._first_at)
+        since = self._asked_at if self._asking else self._loop.time()
+        return min(self._over_at, since + self._patience)
+
     def start(self, close: Callable[[], None]) -> None:
         """From now on, call `close` when a deadline passes."""
         self._close = close
@@ -94,17 +102,11 @@ class Watch:
         if self._timer is not None:
             self._timer.cancel()
         if self._close is not None:
-            self._timer = self._loop.call_at(self._due(), self._check)
-
-    def _due(self) -> float:
-        if self._first_at is not None:
-            return min(self._over_at, self._first_at)
-        since = self._asked_at if self._asking else self._loop.time()
-        return min(self._over_at, since + self._patience)
+            self._timer = self._loop.call_at(self.due, self._check)
 
     def _check(self) -> None:
         self._timer = None
-        if self._loop.time() < self._due():
+        if self._loop.time() < self.due:
             self._arm()
         elif self._close is not None:
             self.expired = self.late()

@@ -15,7 +15,7 @@ import msgspec
 from llm.errors import EmptyReply, Malformed, Truncated
 from llm.openai_errors import error_in_stream
 from llm.surrogates import REPLACEMENT, Channel, Mender, joined
-from llm.types import Delta, Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
+from llm.types import Delta, Finish, Json, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 
 DONE = b"[DONE]"
 MAY_BE_EMPTY = ("length", "content_filter")
@@ -81,11 +81,14 @@ class Answer:
             chunk = _decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError):
             chunk = _decode_leniently(data)
-        if chunk.error:
-            raise error_in_stream(chunk.error)
-        if chunk.usage is not None:
-            self._usage = _usage(chunk.usage) or self._usage
-        return self._choice(chunk.choices[0]) if chunk.choices else []
+        return self._chunk(chunk)
+
+    def take(self, chunk: Json) -> list[Delta]:
+        """The deltas in a chunk that is plain values already. Raises `Malformed`, or what an error in it says."""
+        try:
+            return self._chunk(msgspec.convert(chunk, _Chunk))
+        except msgspec.ValidationError:
+            raise Malformed from None
 
     def end(self) -> list[Delta]:
         """The last deltas: `Finish` and, where the provider gave it, `Usage`. Raises `Truncated` or `EmptyReply`."""
@@ -103,6 +106,13 @@ class Answer:
         """U+FFFD for each half of a character whose other half never came."""
         return [_fragment(channel, REPLACEMENT) for channel in self._mender.left()]
 
+    def _chunk(self, chunk: _Chunk) -> list[Delta]:
+        if chunk.error:
+            raise error_in_stream(chunk.error)
+        if chunk.usage is not None:
+            self._usage = usage_from(chunk.usage) or self._usage
+        return self._choice(chunk.choices[0]) if chunk.choices else []
+
     def _choice(self, choice: _Choice) -> list[Delta]:
         deltas: list[Delta] = []
         if choice.delta is not None:
@@ -112,7 +122,7 @@ class Answer:
         if choice.finish_reason:
             self.finish_reason = joined(choice.finish_reason)
         if choice.usage is not None:
-            self._usage = _usage(choice.usage) or self._usage
+            self._usage = usage_from(choice.usage) or self._usage
         return deltas
 
     def _say(self, said: _Said, *, deltas: list[Delta], unless: tuple[str, ...]) -> None:
@@ -174,8 +184,8 @@ def _text_of_parts(parts: list[Any]) -> str:
     return "".join(text for text in texts if isinstance(text, str))
 
 
-def _usage(told: Any) -> Usage | None:
-    """Tolerant of anything: a strange usage must not cost an answer."""
+def usage_from(told: Any) -> Usage | None:
+    """Usage in OpenAI's words. Tolerant of anything: a strange usage must not cost an answer."""
     if not isinstance(told, dict):
         return None
     return Usage(

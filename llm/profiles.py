@@ -9,11 +9,15 @@ from typing import Any
 import msgspec
 from yarl import URL
 
+from llm.price_list import listed
 from llm.prices import Prices
 from llm.types import Sampling
 
 OPENAI = "https://api.openai.com/v1"
 OPENAI_MODEL = "gpt-4o-mini"
+CONTEXT_WINDOW = 128_000
+"""Tokens of a model that neither its profile nor the list knows. Larger ones are used if a profile says so: each turn
+pays for what it sends."""
 
 
 class BadProfile(ValueError):
@@ -28,18 +32,20 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     label: str = ""
     """What people read; the name, if empty."""
     adapter: str = "direct"
-    """Who speaks to it: `direct` for providers that speak OpenAI's protocol, `demo`, or one the site adds."""
+    """Who speaks to it: `direct` for providers that speak OpenAI's protocol, `litellm` for others, `demo`, or one the
+    site adds. It is never guessed from the model's name."""
     model: str = ""
-    """What the provider calls it; the name, if empty."""
+    """What the provider calls it; the name, if empty. With `litellm` the provider comes first: `anthropic/…`."""
     base_url: str = ""
-    """Where the provider is, with the version: `https://host/v1`. OpenAI, if empty."""
+    """Where the provider is. With `direct` it has the version, `https://host/v1`, and is OpenAI, if empty."""
     api_key_name: str = ""
     """The name of the variable that holds the key, never the key; it must be among the allowed ones."""
     system_prompt: str = ""
     sampling: Sampling = Sampling()
-    context_window: int = 128_000
-    """Tokens of prompt and completion together."""
+    context_window: int = CONTEXT_WINDOW
+    """Tokens of prompt and completion together. If it is not said, less where litellm's list of models says less."""
     prices: Prices | None = None
+    """If they are not said, those of litellm's list, if the model is there."""
 
     def __post_init__(self) -> None:
         _require(re.fullmatch(r"[\w.:/@+-]{1,100}", self.name), "a name is 1 to 100 letters, digits and _.:/@+-")
@@ -48,6 +54,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         msgspec.structs.force_setattr(self, "model", self.model or self.name)
         if self.adapter == "direct":
             msgspec.structs.force_setattr(self, "base_url", self.base_url or OPENAI)
+        if self.adapter == "litellm":
+            _require("/" in self.model, "with litellm a model is `provider/model`, such as `anthropic/…`")
         if self.base_url:
             _require(_is_http(self.base_url), "base_url must be an http or https address")
 
@@ -57,9 +65,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def profile_from(told: Mapping[str, Any]) -> Profile:
-    """A profile from plain data, as in settings. Raises `BadProfile`."""
+    """A profile from plain data, as in settings, completed from the list of models. Raises `BadProfile`."""
     try:
-        return msgspec.convert(dict(told), Profile)
+        return msgspec.convert({**_listed(told.get("model") or told.get("name")), **told}, Profile)
     except msgspec.ValidationError as error:
         raise BadProfile(f"profile {told.get('name', '?')!r}: {error}") from None
 
@@ -80,6 +88,15 @@ def profiles_from_env(variables: Mapping[str, str]) -> tuple[Profile, ...]:
         }
     )
     return (provider, DEMO)
+
+
+def _listed(model: object) -> dict[str, Any]:
+    """What the list of models knows of it that a profile may leave out."""
+    entry = listed(model) if isinstance(model, str) else None
+    if entry is None:
+        return {}
+    window = min(entry.max_input_tokens or CONTEXT_WINDOW, CONTEXT_WINDOW)
+    return {"prices": entry.prices, "context_window": window}
 
 
 def _require(condition: object, reason: str) -> None:

@@ -11,6 +11,7 @@ from llm.errors import NotStreaming
 from llm.openai import OpenAIModel
 from llm.profiles import BadProfile, Profile, profile_from, profiles_from_env
 from llm.retries import RetryingModel, with_retries
+from llm.through_litellm import LiteLLMModel
 from llm.types import ChatModel
 
 __all__ = ["BadProfile", "Profile", "Registry", "UnknownProfile", "profile_from", "profiles_from_env"]
@@ -27,11 +28,15 @@ def _direct(profile: Profile, key: str | None, deadlines: Deadlines) -> ChatMode
     return OpenAIModel(profile.base_url, model=profile.model, api_key=key, deadlines=deadlines)
 
 
+def _litellm(profile: Profile, key: str | None, deadlines: Deadlines) -> ChatModel:
+    return LiteLLMModel(profile.model, base_url=profile.base_url, api_key=key, deadlines=deadlines)
+
+
 def _demo(profile: Profile, key: str | None, deadlines: Deadlines) -> ChatModel:
     return DemoModel()
 
 
-ADAPTERS: Mapping[str, Adapter] = {"direct": _direct, "demo": _demo}
+ADAPTERS: Mapping[str, Adapter] = {"direct": _direct, "litellm": _litellm, "demo": _demo}
 
 
 class Registry:

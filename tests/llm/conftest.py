@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 
 from llm.deadlines import Deadlines
@@ -12,6 +13,14 @@ from llm.reply import Reply
 from llm.types import ChatModel, ChatRequest, UserMessage
 from tests.provider import ProviderProcess
 
+litellm_warns = [
+    pytest.mark.filterwarnings(f"ignore:{warning}")
+    for warning in (
+        ".* is using the `ReadOnly` qualifier:UserWarning",
+        "Accessing the 'model_.*fields' attribute on the instance is deprecated:pydantic.PydanticDeprecatedSince211",
+    )
+]
+"""What pydantic thinks of litellm. It asks for silence on its import, which pytest forgets at the end of each test."""
 REQUEST = ChatRequest(messages=(UserMessage(text="Hello?"),), call_id="turn:1:0")
 
 

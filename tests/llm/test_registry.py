@@ -66,6 +66,7 @@ def test_a_default_that_is_not_there_is_said_at_once() -> None:
         ({"name": "a", "context_window": "big"}, "Expected `int`"),
         ({"name": "a", "context_window": 0}, "must be positive"),
         ({"name": "a", "base_url": "ftp://x"}, "base_url"),
+        ({"name": "a", "adapter": "litellm"}, "a model is `provider/model`"),
         ({"name": "a", "prices": {"input": -1, "output": 1}}, "price"),
         ({"name": "a", "sampling": {"temperature": "hot"}}, "Expected `float"),
     ],
@@ -79,7 +80,7 @@ def test_a_bad_profile_says_what_is_wrong_with_it(told: dict[str, Any], reason: 
     ("profiles", "reason"),
     [
         ([{"name": "a"}, {"name": "a"}], "two profiles named 'a'"),
-        ([{"name": "a", "adapter": "carrier pigeon"}], "is none of direct, demo"),
+        ([{"name": "a", "adapter": "carrier pigeon"}], "is none of direct, litellm, demo"),
         ([{"name": "a", "api_key_name": "SECRET_KEY"}], "SECRET_KEY is not set, or not an allowed variable"),
         ([], "no profile"),
     ],
@@ -130,6 +131,15 @@ async def test_a_profile_with_a_key_speaks_to_its_provider(provider: ProviderPro
     assert [entry["headers"]["X-Client-Request-Id"] for entry in log] == ["turn:1:0:1", "turn:1:0:2"]
     assert log[0]["body"]["model"] == "big"
     assert log[0]["authorized"]
+
+
+def test_a_profile_says_by_itself_that_litellm_speaks_to_it() -> None:
+    told = {"name": "claude", "model": "anthropic/claude-sonnet-4-5"}
+    profiles = [profile_from({**told, "adapter": "litellm"}), profile_from({**told, "name": "gateway"})]
+    registry = Registry(profiles, keys={})
+
+    assert repr(registry.model("claude")) == "<RetryingModel <LiteLLMModel anthropic/claude-sonnet-4-5>>"
+    assert repr(registry.model("gateway")) == "<RetryingModel <OpenAIModel anthropic/claude-sonnet-4-5>>"
 
 
 def test_no_secret_shows_in_any_repr() -> None:
