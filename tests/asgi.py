@@ -21,7 +21,8 @@ class Exchange:
     def __init__(self, method: str, address: str, *, headers: dict[str, str] | None = None, body: Any = None) -> None:
         parts = urlsplit(address)
         content = b"" if body is None else json.encode(body)
-        told = {"host": "testserver", **({} if body is None else {"content-type": JSON}), **(headers or {})}
+        about = {} if body is None else {"content-type": JSON, "content-length": str(len(content))}
+        told = {"host": "testserver", **about, **(headers or {})}
         scope = {
             "type": "http",
             "http_version": "1.1",
@@ -34,6 +35,7 @@ class Exchange:
         self.status = 0
         self.headers: dict[str, str] = {}
         self.body = b""
+        self._more = True
         self._from_client: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._from_client.put_nowait({"type": "http.request", "body": content})
         self._from_server: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -55,22 +57,23 @@ class Exchange:
 
     async def read(self) -> bytes:
         """What the server sends next; nothing at the end. Raises `TimeoutError`."""
-        more = True
-        while more:
+        while self._more:
             async with asyncio.timeout(20):
                 message = await self._from_server.get()
             self.body += message["body"]
+            self._more = message.get("more_body", False)
             if message["body"]:
                 return bytes(message["body"])
-            more = message.get("more_body", False)
         return b""
 
     async def whole(self) -> Self:
-        """All of the answer."""
+        """All of the answer, and the application has ended."""
         if not self.status:
             await self.answered()
         while await self.read():
             pass
+        async with asyncio.timeout(5):
+            await self._task
         return self
 
     async def leave(self) -> None:

@@ -13,6 +13,7 @@ from history import conversations
 from history.events import AssistantMessage, TurnEnded, UserMessage
 from history.log import appending
 from history.models import Conversation, Status, Turn
+from tests.streaming.conftest import stage as stage
 
 CONVERSATIONS = "/api/v1/conversations/"
 
