@@ -32,7 +32,7 @@ from streaming.turns import Started, start_turn, stop_turn
 
 INTERRUPTED = "Streaming request interrupted"
 NOTHING_TO_INTERRUPT = "Streaming request already completed; nothing to interrupt"
-TEXT = "text/plain; charset=utf-8"
+PLAIN = "text/plain; charset=utf-8"
 Responses = Mapping[int | tuple[int, str], Any]
 REFUSED: Responses = dict.fromkeys((*REFUSALS, *OF_BODIES, *REFUSED_TURN), lightspeed_errors.Refusal)
 ANSWER: Responses = {
@@ -68,8 +68,8 @@ class StreamingChat(LightspeedView):
         repeated = again(request, principal=self.principal)
         started = start_turn(self.principal, asked.conversation_id, asked.order, again=repeated)
         return StreamingHttpResponse(
-            speak(started, principal=self.principal, write=as_text if asked.plain else as_sse, style=style()),
-            content_type=TEXT if asked.plain else EVENT_STREAM,
+            speak(started, principal=self.principal, write=as_text if asked.plain else as_sse, style=chosen()),
+            content_type=PLAIN if asked.plain else EVENT_STREAM,
             headers=_headers(started),
         )
 
@@ -88,13 +88,13 @@ class Interrupt(LightspeedView):
         return Response(msgspec.to_builtins(InterruptedOut(turn_id, stops, message)))
 
 
-def style() -> Style:
+def chosen() -> Style:
     """What the site chose."""
-    chosen = chat_settings()
+    site = chat_settings()
     return Style(
-        roles=chosen.lightspeed_roles,
-        tools=chosen.lightspeed_tools,
-        heartbeat_events=chosen.lightspeed_heartbeat_events,
+        roles=site.lightspeed_roles,
+        tools=site.lightspeed_tools,
+        heartbeat_events=site.lightspeed_heartbeat_events,
     )
 
 
@@ -112,7 +112,7 @@ async def speak(
         style=style,
     )
     for sent in answer.opened():
-        yield write(sent)
+        yield write(sent)  # as text it is empty, and brings the headers on their way all the same
     try:
         frames = follow_turn(
             started.turn_id,

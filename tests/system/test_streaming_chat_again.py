@@ -17,6 +17,7 @@ from tests.lightspeed import Asker, frames, in_browser, names, says, start, stor
 from tests.provider import ProviderProcess, Script
 from tests.server import Kind, NewSite, ServerProcess, Site
 from tests.sse import Reader
+from tests.system.test_rights import REVOKE
 
 TWO_SERVERS = {"BATCH_INTERVAL": 0.05, "POSITION_POLL": 0.05, "MISSING_DRAFT": 60}
 """What one stores, the other sees soon."""
@@ -35,8 +36,8 @@ WANDERERS = 8
 
 @pytest.fixture(scope="module")
 def server(kind: Kind, site: Site) -> Iterator[ServerProcess]:
-    """A server that knows two tools."""
-    with site.start(kind, chat=TOOLS) as process:
+    """A server that looks at everybody's rights again very often."""
+    with site.start(kind, chat={**TOOLS, "RECHECK": 0.1}) as process:
         yield process
 
 
@@ -222,6 +223,21 @@ async def test_a_client_that_has_what_a_killed_server_did_not_store_is_told_to_a
     assert (error["status_code"], error["cause"].partition(":")[0]) == (503, "answer_restarted")
     assert position == ""
     assert text(retried.reader) == "The whole."
+
+
+async def test_a_revoked_key_ends_its_stream(site: Site, key: str, asker: Asker, provider: ProviderProcess) -> None:
+    """S3."""
+    provider.script([{"text": "Once upon"}, {"gate": "never"}])
+
+    async with asker.ask() as stream:
+        await stream.until(says("Once upon"))
+        await asyncio.to_thread(site.manage, "shell", "-c", REVOKE.format(key.split("_")[1]))
+        await stream.to_the_end()
+
+    assert names(stream.reader) == ["start", "token", "error"]
+    [error] = frames(stream.reader, "error")
+    assert (error["status_code"], error["cause"].partition(":")[0]) == (401, "access_ended")
+    assert (await asker.answer()).status == 401
 
 
 async def test_what_is_foreign_or_unknown_is_refused_before_a_stream_begins(
