@@ -1,6 +1,6 @@
 """The addresses of the pages and of the REST views; a site includes them under any prefix."""
 
-from django.urls import path
+from django.urls import path, re_path
 
 from chat import browse, pages
 from chat.ai_chat import Chat
@@ -42,5 +42,5 @@ urlpatterns = [
     path("api/v1/ai/streaming_chat/interrupt/", Interrupt.as_view(), name="interrupt"),
     path("api/v1/models/", ModelList.as_view(), name="models"),
     path("api/v1/", Nothing.as_view(), name="api"),
-    path("api/v1/<path:rest>", Nothing.as_view(), name="nothing"),
+    re_path(r"^api/v1/(?P<rest>[\s\S]+)", Nothing.as_view(), name="nothing"),  # <path:…> stops at a line break
 ]
