@@ -29,7 +29,7 @@ else:
 SCOPES = (
     (Scope.READ, "read: conversations, their events and the models"),
     (Scope.CHAT, "chat: send messages, stop answers, make, rename and delete conversations"),
-    (Scope.ADMIN, "admin: nothing yet; for what will manage the chat of the whole site"),
+    (Scope.ADMIN, "admin: decide what else the site decides, such as the system prompt"),
 )
 
 

@@ -16,7 +16,7 @@ UserId: TypeAlias = Any
 
 
 class Scope(StrEnum):
-    """What a principal may do: look, talk, or manage the site's chat for everybody, which no door is for yet."""
+    """What a principal may do: look, talk, or decide what else the site decides, such as the system prompt."""
 
     READ = "read"
     CHAT = "chat"
