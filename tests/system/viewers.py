@@ -37,10 +37,10 @@ class Viewer:
         self._socket = None
         await self._opened.aclose()
 
-    async def send(self, text: str) -> None:
+    async def send(self, text: str, **frame: Any) -> None:
         """Order a turn."""
         assert self._socket is not None
-        await self._socket.send(text)
+        await self._socket.send(text, **frame)
 
     async def until(self, done: Callable[[Folded], bool]) -> Viewer:
         """Read until caught up and as wanted."""
