@@ -60,10 +60,15 @@ async def play(
     """
     total: Usage | None = None
     while True:
-        now = Hop(hop, model=model_name, last=hop >= max_hops, limit=max_hops)
-        async with aclosing(_speak(now, request, model=model, stop=stop)) as deltas:
-            async for delta in deltas:
-                yield delta
+        now = Hop(hop, model=model_name, last=hop >= max_hops)
+        if now.last:
+            yield now.heard(TextDelta(text=f"*The limit of {max_hops} rounds of tools is reached.*\n\n"))
+        try:
+            async with stop.interrupts(), aclosing(model.stream(now.asks(request))) as deltas:
+                async for delta in deltas:
+                    yield now.heard(delta)
+        except Exception as failure:  # the boundary to the models' adapters: a bug there must not lose what was said
+            now.error = _error(failure, stop=stop)
         total = _sum(total, now.reply.usage)
         if now.error is not None or not now.calls:
             yield now.ended(total)
@@ -78,29 +83,6 @@ async def play(
         messages = fit(request.messages + now.exchange(), budget=budget)
         request = msgspec.structs.replace(request, messages=messages)
         hop += 1
-
-
-async def _speak(now: Hop, request: ChatRequest, *, model: ChatModel, stop: Stop) -> AsyncGenerator[Delta, None]:
-    """One model call; how it failed, if it did, is noted in the hop."""
-    if now.last:
-        warning = TextDelta(text=f"*The limit of {now.limit} rounds of tools is reached.*\n\n")
-        now.reply.add(warning)
-        yield warning
-    asked = msgspec.structs.replace(
-        request, call_id=f"{request.call_id}:{now.number}", tools=() if now.last else request.tools
-    )
-    try:
-        async with stop.interrupts(), aclosing(model.stream(asked)) as deltas:
-            async for delta in deltas:
-                number = now.reply.add(delta)
-                yield delta if number is None else msgspec.structs.replace(delta, index=number)
-    except Stopped:
-        now.error = _stopped(stop)
-    except ModelError as failure:
-        now.error = TurnError(code=failure.code, message=failure.message)
-    except Exception:  # the boundary to the models' adapters: a bug there must not lose what was said
-        logger.exception("the model's adapter failed")
-        now.error = ends.INTERNAL
 
 
 async def _work(now: Hop, *, toolbox: Toolbox, context: ToolContext, stop: Stop) -> AsyncGenerator[ToolResult, None]:
@@ -125,11 +107,10 @@ async def _next(answers: AsyncGenerator[ToolAnswer, None], stop: Stop) -> ToolAn
 class Hop:
     """One model call of a turn and the tools it asked for."""
 
-    def __init__(self, number: int, *, model: str, last: bool, limit: int) -> None:
+    def __init__(self, number: int, *, model: str, last: bool) -> None:
         self.number = number
         self.model = model
         self.last = last
-        self.limit = limit
         self.reply = Reply()
         self.error: TurnError | None = None
         self.results: dict[int, ToolResult] = {}
@@ -138,6 +119,16 @@ class Hop:
     def calls(self) -> tuple[ToolCall, ...]:
         """What is to be run; asked once the reply is complete."""
         return () if self.last else self.reply.calls()
+
+    def asks(self, request: ChatRequest) -> ChatRequest:
+        """What the model is asked in this hop."""
+        tools = () if self.last else request.tools
+        return msgspec.structs.replace(request, call_id=f"{request.call_id}:{self.number}", tools=tools)
+
+    def heard(self, delta: Delta) -> Delta:
+        """Note what the model says. A fragment of a tool call is told which call it belongs to."""
+        number = self.reply.add(delta)
+        return delta if number is None else msgspec.structs.replace(delta, index=number)
 
     def message(self, finish_reason: str | None) -> AssistantMessage:
         """What was said, as the log keeps it. Of a reply that broke off, calls are not kept: they were not made."""
@@ -217,6 +208,17 @@ CANCELLED = TurnError(code="cancelled", message="Stopped.")
 def _sum(total: Usage | None, usage: Usage | None) -> Usage | None:
     """None as long as no call has reported any."""
     return usage if total is None else total + (usage or Usage())
+
+
+def _error(failure: Exception, *, stop: Stop) -> TurnError:
+    """How a model call that broke off ends its hop."""
+    match failure:
+        case Stopped():
+            return _stopped(stop)
+        case ModelError():
+            return TurnError(code=failure.code, message=failure.message)
+    logger.error("the model's adapter failed", exc_info=failure)
+    return ends.INTERNAL
 
 
 def _stopped(stop: Stop) -> TurnError:
