@@ -206,7 +206,7 @@ def told(answer: Any, ids: Ids) -> tuple[int, str, dict[str, str]]:
 def address(route: str, ids: Ids) -> str:
     """Where a route leads."""
     return "/" + ids.put_into(re.sub(r"<uuid:(\w+)_id>", r"{\1}", route)).replace("^", "").replace(
-        "(?P<rest>[\s\S]+)", "more/of/it"
+        r"(?P<rest>[\s\S]+)", "more/of/it"
     )
 
 

@@ -59,7 +59,7 @@ def address(pattern: URLPattern) -> str:
     """An address that this pattern answers."""
     return "/" + str(pattern.pattern).replace("<uuid:conversation_id>", str(uuid4())).replace(
         "<uuid:turn_id>", str(uuid4())
-    ).replace("^", "").replace("(?P<rest>[\s\S]+)", "more/of%0Ait")
+    ).replace("^", "").replace(r"(?P<rest>[\s\S]+)", "more/of%0Ait")
 
 
 def errors(base: type[ChatError] = ChatError) -> Iterator[type[ChatError]]:
