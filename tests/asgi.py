@@ -16,9 +16,12 @@ JSON = "application/json"
 
 
 class Exchange:
-    """A request on its way. `status` and `headers` are there once `answered` returns."""
+    """A request on its way. `status` and `headers` are there once `answered` returns. With `room`, so many messages
+    may be sent before one is read, as on a line that is full."""
 
-    def __init__(self, method: str, address: str, *, headers: dict[str, str] | None = None, body: Any = None) -> None:
+    def __init__(
+        self, method: str, address: str, *, headers: dict[str, str] | None = None, body: Any = None, room: int = 0
+    ) -> None:
         parts = urlsplit(address)
         content = b"" if body is None else json.encode(body)
         about = {} if body is None else {"content-type": JSON, "content-length": str(len(content))}
@@ -38,7 +41,7 @@ class Exchange:
         self._more = True
         self._from_client: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._from_client.put_nowait({"type": "http.request", "body": content})
-        self._from_server: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._from_server: asyncio.Queue[dict[str, Any]] = asyncio.Queue(room)
         application: Any = ASGIHandler()
         self._task = asyncio.create_task(application(scope, self._from_client.get, self._from_server.put))
 
@@ -57,19 +60,20 @@ class Exchange:
 
     async def read(self) -> bytes:
         """What the server sends next; nothing at the end. Raises `TimeoutError`."""
+        if not self.status:
+            await self.answered()
         while self._more:
             async with asyncio.timeout(20):
                 message = await self._from_server.get()
-            self.body += message["body"]
+            chunk: bytes = message.get("body", b"")
+            self.body += chunk
             self._more = message.get("more_body", False)
-            if message["body"]:
-                return bytes(message["body"])
+            if chunk:
+                return chunk
         return b""
 
     async def whole(self) -> Self:
         """All of the answer, and the application has ended."""
-        if not self.status:
-            await self.answered()
         while await self.read():
             pass
         async with asyncio.timeout(5):
