@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 
-from bench.measurements import burst, crowd, first, one, starts, tokens, viewers
-from bench.runs import Measurement, run, table
+from bench.measurements import burst, crowd, first, idle, loss, one, ready, resume, starts, tokens, viewers
+from bench.runs import Measurement, report, run
 from bench.stage import Plan, stage
 
 MEASUREMENTS: Mapping[str, Callable[[Plan], Measurement]] = {
@@ -17,6 +17,10 @@ MEASUREMENTS: Mapping[str, Callable[[Plan], Measurement]] = {
     "burst": burst.measurement,
     "starts": starts.measurement,
     "viewers": viewers.measurement,
+    "idle": idle.measurement,
+    "resume": resume.measurement,
+    "ready": ready.measurement,
+    "loss": loss.measurement,
 }
 
 
@@ -41,7 +45,7 @@ def main() -> None:
         for name in options.names or MEASUREMENTS:
             measurement = MEASUREMENTS[name](plan)
             found = run(measurement, stage=built, plan=plan)
-            print(f"\n### {measurement.title}\n\n{table(found)}\n", flush=True)
+            print(f"\n{report(measurement, found)}", flush=True)
 
 
 if __name__ == "__main__":

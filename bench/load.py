@@ -56,8 +56,8 @@ class Tally:
 
 
 class Viewer(asyncio.Protocol):
-    """One connection: its call answered, the first word there, all over. `newest` is the stamp of the newest word
-    seen, in µs since the epoch."""
+    """One connection: its call answered, the first word there, all over. `oldest` and `newest` are the stamps of the
+    first and the last word seen, in µs since the epoch."""
 
     def __init__(self, call: Call, *, host: str, tally: Tally) -> None:
         self._call = call
@@ -71,7 +71,7 @@ class Viewer(asyncio.Protocol):
         self.opened: asyncio.Future[None] = loop.create_future()
         self.begun: asyncio.Future[None] = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
-        self.newest = 0
+        self.oldest = self.newest = 0
 
     def say(self, text: str) -> None:
         """Send a text frame."""
@@ -92,8 +92,10 @@ class Viewer(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         gone = ConnectionResetError("the server closed the connection")
-        for waiting in (self.opened, self.begun, *self._marked.values()):
+        for waiting in (self.opened, self.begun):
             _fail(waiting, gone)
+        for marked in self._marked.values():
+            _fail(marked, gone)
         self.closed.set_result(None)
 
     def data_received(self, data: bytes) -> None:
@@ -142,6 +144,7 @@ class Viewer(asyncio.Protocol):
         if stamps:
             self.newest = int(stamps[-1])
             if not self.begun.done():
+                self.oldest = int(stamps[0])
                 self.begun.set_result(None)
             if self._tally.on:
                 self._tally.add(stamps, at=at)
@@ -192,3 +195,9 @@ async def view(url: str, asked: Call, *, tally: Tally | None = None) -> Viewer:
     viewer = await call(url, asked, tally=tally)
     await viewer.opened
     return viewer
+
+
+async def reached(url: str, asked: Call, *, marker: bytes) -> tuple[Viewer, float]:
+    """A viewer who was sent a frame with these bytes in it, and when, in seconds since the epoch."""
+    viewer = await call(url, asked)
+    return viewer, await viewer.until(marker)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from statistics import quantiles
 
 import psutil
 
+CORES = 2
 SERVER_CORE, LOAD_CORE = 0, 1
 
 
@@ -43,3 +46,21 @@ def memory_of(pid: int) -> int:
 def percentile(values: list[float], percent: int) -> float:
     """Of at least two values."""
     return quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+class Neighbours:
+    """What other processes use of both cores, in percent, from when this was made."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._before = self._theirs()
+
+    def percent(self) -> float:
+        """Until now. Much more than nothing means that figures cannot be believed."""
+        return (self._theirs() - self._before) / (time.monotonic() - self._began) / CORES * 100
+
+    def _theirs(self) -> float:
+        machine = psutil.cpu_times(percpu=True)
+        busy = sum(sum(core) - core.idle - core.iowait for core in machine[:CORES])
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return float(busy) - cpu_of(os.getpid()) - ended.ru_utime - ended.ru_stime

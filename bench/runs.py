@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import uvloop
 
+from bench.measure import Neighbours
 from bench.stage import Plan, Stage
 
 Figures: TypeAlias = Mapping[str, float]
@@ -32,16 +34,29 @@ class Measurement:
     ratios: Mapping[str, tuple[str, Callable[[str], str]]] = field(default_factory=dict)
 
 
-def run(measurement: Measurement, *, stage: Stage, plan: Plan) -> Mapping[str, Sequence[Figures]]:
-    """The figures of every run, by case."""
+class Found(NamedTuple):
+    """The figures of every run, by case, and how much of the machine others used meanwhile, in percent."""
+
+    cases: Mapping[str, Sequence[Figures]]
+    others: float
+
+
+def run(measurement: Measurement, *, stage: Stage, plan: Plan) -> Found:
+    """All cases in turn, as often as planned."""
+    neighbours = Neighbours()
     cases = {name: case for name, case in measurement.cases.items() if plan.wants(name)}
     found: dict[str, list[Figures]] = {name: [] for name in cases}
     for number in range(plan.runs):
         for name, case in cases.items():
             print(f"run {number + 1} of {plan.runs}: {name}", file=sys.stderr, flush=True)
             gc.collect()
-            found[name].append(uvloop.run(measured(case, stage)))
-    return {name: with_ratios(measurement, found, name=name) for name in found}
+            try:
+                found[name].append(uvloop.run(measured(case, stage)))
+            except Exception:  # one server that cannot bear it must not end the whole evening
+                traceback.print_exc()
+                found[name].append({})
+    compared = {name: with_ratios(measurement, found, name=name) for name in found}
+    return Found(compared, neighbours.percent())
 
 
 async def measured(case: Case, stage: Stage) -> Figures:
@@ -59,13 +74,19 @@ def with_ratios(measurement: Measurement, found: Mapping[str, list[Figures]], *,
     told = [dict(figures) for figures in found[name]]
     for heading, (figure, other) in measurement.ratios.items():
         for mine, others in zip(told, found.get(other(name), []), strict=False):
-            if figure in mine:
+            if figure in mine and figure in others:
                 mine[heading] = mine[figure] / others[figure]
     return list(told)
 
 
+def report(measurement: Measurement, found: Found) -> str:
+    """What is printed, as Markdown."""
+    noise = f"Other processes used {found.others:.0f} % of the machine meanwhile."
+    return f"### {measurement.title}\n\n{table(found.cases)}\n\n{noise}\n"
+
+
 def table(found: Mapping[str, Sequence[Figures]]) -> str:
-    """As Markdown: a row per case; of each figure the median, and least and most if there were several runs."""
+    """A row per case; of each figure the median, and least and most if there were several runs."""
     headings = list(dict.fromkeys(heading for runs in found.values() for figures in runs for heading in figures))
     lines = [["", *headings], ["---"] * (1 + len(headings))]
     for name, runs in found.items():

@@ -20,6 +20,7 @@ from bench.servers import Kind, ServerProcess, Site
 
 RATE = 50
 """Words a second of each stream."""
+USER = "bench"
 ENDLESS = 1_000_000
 PRODUCT = "config.asgi:application"
 UNLIMITED: Mapping[str, Any] = {"MAX_TURNS_PER_USER": 100_000}
@@ -47,7 +48,7 @@ class Stage:
         self._folder = folder
         self._numbers = count(1)
         self._site = Site(folder, provider_url=provider.base_url)
-        self.key = self._site.key_for("bench")
+        self.key = self._site.key_for(USER)
 
     def site(self) -> Site:
         """A site with an empty database of its own, and the one user."""
@@ -64,7 +65,7 @@ class Stage:
         server = get_server(folder, cleanup_mode="delete")
         try:
             site = Site(self._folder, provider_url=self.provider.base_url, database_url=server.get_uri())
-            yield site, site.key_for("bench")
+            yield site, site.key_for(USER)
         finally:
             server.cleanup()
 
