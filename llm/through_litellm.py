@@ -98,7 +98,7 @@ class LiteLLMModel:
             await call.close()
 
     def _arguments(self, request: ChatRequest) -> dict[str, Any]:
-        import httpx  # comes with litellm, and costs as much as the direct adapter
+        import httpx  # comes with litellm; nothing else here needs it
 
         return {
             **json.loads(openai_request.body(request, model=self._model)),  # a copy: litellm changes what it is given
@@ -198,8 +198,9 @@ class _Call:
         if isinstance(error, self._library.ContextWindowExceededError):
             return ContextTooLong(status=status)
         # Of these two the status is not the provider's.
-        if status and not isinstance(error, self._library.APIConnectionError | self._library.Timeout):
-            return error_of_status(int(status), headers=_headers(causes), body=told or {"message": str(error)})
+        unanswered = isinstance(error, self._library.APIConnectionError | self._library.Timeout)
+        if isinstance(status, int) and not unanswered:
+            return error_of_status(status, headers=_headers(causes), body=told or {"message": str(error)})
         if told:
             return error_in_stream(told)
         if self._stream is not None and any(isinstance(cause, UNREADABLE) for cause in causes):
