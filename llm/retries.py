@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeAlias
 
 import msgspec
 
 from llm.deadlines import Deadlines
 from llm.errors import ModelError, Stalled
-from llm.types import ChatModel, ChatRequest, Delta, Usage
+from llm.types import ChatModel, ChatRequest, Delta, Deltas, Usage
 
 logger = logging.getLogger(__name__)
+
+Sleep: TypeAlias = Callable[[float], Awaitable[object]]
 
 LONGEST_WAIT = 20.0
 """Seconds. A provider that wants us to wait longer is not waited for: the person can decide that."""
@@ -29,9 +31,7 @@ class RetryingModel:
     and pauses together keep to `total` seconds.
     """
 
-    def __init__(
-        self, model: ChatModel, *, tries: int, total: float, sleep: Callable[[float], Awaitable[object]]
-    ) -> None:
+    def __init__(self, model: ChatModel, *, tries: int, total: float, sleep: Sleep) -> None:
         self._model = model
         self._tries = tries
         self._total = total
@@ -40,25 +40,10 @@ class RetryingModel:
     def __repr__(self) -> str:
         return f"<RetryingModel {self._model!r}>"
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
+    def stream(self, request: ChatRequest) -> Deltas:
         """The reply of the first try that says something."""
-        clock = asyncio.get_running_loop().time
-        over_at = clock() + min(self._total, self._total if request.time_limit is None else request.time_limit)
-        for number in range(1, self._tries + 1):
-            call = msgspec.structs.replace(request, call_id=f"{request.call_id}:{number}", time_limit=over_at - clock())
-            has_spoken = False
-            try:
-                async with aclosing(self._model.stream(call)) as deltas:
-                    async for delta in deltas:
-                        has_spoken = has_spoken or not isinstance(delta, Usage)
-                        yield delta
-                return
-            except ModelError as error:
-                pause = _pause(error, number=number)
-                if has_spoken or number == self._tries or pause is None or clock() + pause >= over_at:
-                    raise
-                logger.info("call %s failed (%s), next try in %.1f s", call.call_id, error.code, pause)
-            await self._sleep(pause)
+        total = self._total if request.time_limit is None else min(self._total, request.time_limit)
+        return _Reply(self._model, request, tries=self._tries, total=total, sleep=self._sleep)
 
     async def aclose(self) -> None:
         """Close what the model keeps open, where it keeps anything."""
@@ -72,10 +57,59 @@ def with_retries(
     *,
     tries: int = 3,
     total: float = Deadlines.total,
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    sleep: Sleep = asyncio.sleep,
 ) -> RetryingModel:
     """`model`, asked up to `tries` times within `total` seconds, but only until it has said something."""
     return RetryingModel(model, tries=tries, total=total, sleep=sleep)
+
+
+class _Reply:
+    """The deltas of the first try that says something. From its first word on they are read from the model as if nobody
+    stood in between: another generator around every token would cost as much as what the token is decoded with."""
+
+    def __init__(self, model: ChatModel, request: ChatRequest, *, tries: int, total: float, sleep: Sleep) -> None:
+        self._model = model
+        self._request = request
+        self._tries = tries
+        self._sleep = sleep
+        self._clock = asyncio.get_running_loop().time
+        self._over_at = self._clock() + total
+        self._number = 0
+        self._deltas = self._next_try()
+        self._has_spoken = False
+
+    def __aiter__(self) -> AsyncIterator[Delta]:
+        return self
+
+    def __anext__(self) -> Awaitable[Delta]:
+        return self._deltas.__anext__() if self._has_spoken else self._first()
+
+    def aclose(self) -> Awaitable[object]:
+        """Close the model's stream."""
+        return self._deltas.aclose()
+
+    async def _first(self) -> Delta:
+        """The next delta of a model that has not spoken yet."""
+        while True:
+            try:
+                delta = await anext(self._deltas)
+            except ModelError as error:
+                pause = _pause(error, number=self._number)
+                if self._number == self._tries or pause is None or self._clock() + pause >= self._over_at:
+                    raise
+                logger.info(
+                    "call %s:%d failed (%s), next try in %.1f s", self._request.call_id, self._number, error.code, pause
+                )
+            else:
+                self._has_spoken = not isinstance(delta, Usage)
+                return delta
+            await self._sleep(pause)
+            self._deltas = self._next_try()
+
+    def _next_try(self) -> Deltas:
+        self._number += 1
+        call_id, time_limit = f"{self._request.call_id}:{self._number}", self._over_at - self._clock()
+        return self._model.stream(msgspec.structs.replace(self._request, call_id=call_id, time_limit=time_limit))
 
 
 def _pause(error: ModelError, *, number: int) -> float | None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -136,11 +136,21 @@ class Usage(Value, frozen=True, gc=False):
 Delta: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Finish | Usage
 
 
+class Deltas(Protocol):
+    """A reply as it comes: an async generator, or what stands in for one. Whoever reads it closes it."""
+
+    def __aiter__(self) -> AsyncIterator[Delta]: ...
+
+    def __anext__(self) -> Awaitable[Delta]: ...
+
+    def aclose(self) -> Awaitable[object]: ...
+
+
 class ChatModel(Protocol):
     """The port to a model. One real adapter, one demo, one scripted double."""
 
-    def stream(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
-        """The reply as deltas, in order of arrival; an async generator.
+    def stream(self, request: ChatRequest) -> Deltas:
+        """The reply as deltas, in order of arrival.
 
         It ends normally only after a `Finish` (`Usage` may come before or after it), else it raises a
         `ModelError`: an upstream that just ends is `Truncated`. Closing or cancelling it closes the
