@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice, pairwise
+from typing import TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -14,18 +15,21 @@ from history.events import Kind
 from history.models import Event, Turn
 from llm.types import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage
 
+Said: TypeAlias = tuple[str, dict[str, object]]
+"""Kind and data of an event."""
+
 PAGE = 20
 """Turns of which the parents are looked up at a time."""
 
 
-def build(turn: Turn, *, system: str, budget: int) -> tuple[Message, ...]:
+def build(turn: Turn, *, system: str, budget: int, said: Sequence[Said] | None = None) -> tuple[Message, ...]:
     """The messages for the next call of `turn`: system text, the chain of its parents, its own so far; as `fit` cuts
     them. Of the ancestors no more are read than may fit.
 
-    `budget` is in tokens, by `estimate`.
+    `budget` is in tokens, by `estimate`. `said` are the turn's own events, where they are known.
     """
     head: tuple[Message, ...] = (SystemMessage(text=system),) if system else ()
-    own = messages_of(_events_of([turn.pk]).get(turn.pk, ()))
+    own = messages_of(_events_of([turn.pk]).get(turn.pk, ()) if said is None else said)
     left = budget - sum(map(estimate, head + own))
     kept: list[tuple[Message, ...]] = []
     for exchange in _ancestors(turn):
@@ -50,7 +54,7 @@ def fit(messages: Sequence[Message], *, budget: int) -> tuple[Message, ...]:
     return (*messages[:head], *messages[begins[-1] if begins else 0 :])
 
 
-def messages_of(entries: Iterable[tuple[str, dict[str, object]]]) -> tuple[Message, ...]:
+def messages_of(entries: Iterable[Said]) -> tuple[Message, ...]:
     """One turn's events (kind and data) as messages. Every call is answered right after the message that made it,
     by call number; a call without a result gets one that says it was interrupted."""
     said: list[Message] = []
@@ -119,9 +123,9 @@ def _parents(turn: Turn) -> Iterator[UUID]:
         at = parents[at]
 
 
-def _events_of(turn_ids: list[UUID]) -> dict[UUID, list[tuple[str, dict[str, object]]]]:
+def _events_of(turn_ids: list[UUID]) -> dict[UUID, list[Said]]:
     rows = Event.objects.filter(turn_id__in=turn_ids).order_by("turn_id", "seq")
-    found: dict[UUID, list[tuple[str, dict[str, object]]]] = {}
+    found: dict[UUID, list[Said]] = {}
     for turn_id, kind, data in rows.values_list("turn_id", "kind", "data"):
         found.setdefault(turn_id, []).append((kind, data))
     return found

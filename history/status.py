@@ -30,9 +30,9 @@ def fence(turn_id: UUID, *, attempt: int) -> None:
         raise Fenced
 
 
-def claim(turn_id: UUID, *, engine: UUID, lease: float) -> bool:
-    """Edge b, queued → running: the engine owns the turn for `lease` seconds of database time. Asked again, because
-    the answer was lost, it is still true."""
+def claim(turn_id: UUID, *, engine: UUID, lease: float) -> int | None:
+    """Edge b, queued → running: the engine owns the turn for `lease` seconds of database time. Returns the attempt,
+    also when it is asked again because the answer was lost; None if somebody else was first."""
     with transaction_within(LOCK_TIMEOUT):
         claimed = _change(
             Turn.objects.filter(pk=turn_id, status=Status.QUEUED),
@@ -43,10 +43,10 @@ def claim(turn_id: UUID, *, engine: UUID, lease: float) -> bool:
             started_at=Now(),
         )
         mine = Turn.objects.filter(pk=turn_id, status__in=(Status.RUNNING, Status.STOPPING), engine=engine)
-        conversation_id = mine.values_list("conversation_id", flat=True).first()
-        if claimed and conversation_id is not None:
-            tell(Committed(conversation_id, turn_id=turn_id, status=Status.RUNNING))
-    return conversation_id is not None
+        row = mine.values_list("conversation_id", "attempt").first()
+        if claimed and row is not None:
+            tell(Committed(row[0], turn_id=turn_id, status=Status.RUNNING))
+    return None if row is None else row[1]
 
 
 def request_stop(turn_id: UUID) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -12,11 +13,15 @@ from access.profiles import profile_of
 from history import context, status
 from history.compaction import Place
 from history.conf import chat_settings
+from history.context import Said
 from history.errors import NotFound
 from history.models import Turn
 from history.options import Options
 from llm.registry import Profile
 from llm.types import ChatRequest, Sampling, ToolSpec
+
+FIRST = 1
+"""The attempt in which a turn is as whoever made it knows it."""
 
 REPLY_RESERVE = 4_096
 """Tokens of the context window that are left to the reply where the profile sets no bound for it."""
@@ -33,16 +38,23 @@ class Claimed(NamedTuple):
     last_seq: int
 
 
-def claim(turn_id: UUID, *, engine: UUID) -> bool:
-    """Own the turn; False if somebody else was first. For the writer's thread: nothing but the change itself."""
+class Begun(NamedTuple):
+    """What is known of a turn by the call that made it, and need not be read again. `last_seq` is its message's."""
+
+    turn: Turn
+    said: Sequence[Said]
+    last_seq: int
+
+
+def claim(turn_id: UUID, *, engine: UUID) -> int | None:
+    """Own the turn, in this attempt; None if somebody else was first. For the writer's thread: nothing but the change
+    itself."""
     return status.claim(turn_id, engine=engine, lease=chat_settings().lease)
 
 
-def gather(turn_id: UUID, *, tools: tuple[ToolSpec, ...]) -> Claimed:
+def gather(turn_id: UUID, *, attempt: int, tools: tuple[ToolSpec, ...], begun: Begun | None = None) -> Claimed:
     """What the loop of a claimed turn needs. Raises `UnknownModel` if its profile is gone, `NotFound` if it is."""
-    turn = Turn.objects.select_related("conversation").filter(pk=turn_id).first()
-    if turn is None:
-        raise NotFound
+    turn, said, last_seq = begun if begun is not None and attempt == FIRST else _read(turn_id)
     options = msgspec.convert(turn.options, Options)
     profile = profile_of(options.profile)
     sampling = options.sampling or profile.sampling
@@ -50,14 +62,21 @@ def gather(turn_id: UUID, *, tools: tuple[ToolSpec, ...]) -> Claimed:
     system = "\n\n".join(filter(None, (profile.system_prompt, options.system)))
     budget = profile.context_window - _reserve(sampling, offered)
     request = ChatRequest(
-        messages=context.build(turn, system=system, budget=budget),
+        messages=context.build(turn, system=system, budget=budget, said=said),
         tools=offered,
         tool_choice=options.tool_choice,
         sampling=sampling,
-        call_id=f"{turn.pk}:{turn.attempt}",
+        call_id=f"{turn.pk}:{attempt}",
     )
-    place = Place(turn.conversation_id, turn.pk, turn.attempt)
-    return Claimed(place, Payer(turn.owner_id, turn.key_id), profile, request, budget, turn.conversation.last_seq)
+    place = Place(turn.conversation_id, turn.pk, attempt)
+    return Claimed(place, Payer(turn.owner_id, turn.key_id), profile, request, budget, last_seq)
+
+
+def _read(turn_id: UUID) -> tuple[Turn, Sequence[Said] | None, int]:
+    turn = Turn.objects.select_related("conversation").filter(pk=turn_id).first()
+    if turn is None:
+        raise NotFound
+    return turn, None, turn.conversation.last_seq
 
 
 def _reserve(sampling: Sampling, tools: tuple[ToolSpec, ...]) -> int:

@@ -27,7 +27,7 @@ from history.writer import Writer
 from llm.prices import cost
 from llm.types import ChatModel
 from streaming import claims, ends
-from streaming.claims import Claimed
+from streaming.claims import Begun, Claimed
 from streaming.database import in_thread
 from streaming.drive import Cost, Drive
 from streaming.hub import Hub
@@ -84,10 +84,10 @@ class Engine:
         """The turns that have a live task here."""
         return frozenset(tuple(self._running))
 
-    def launch(self, turn_id: UUID) -> None:
+    def launch(self, turn_id: UUID, begun: Begun | None = None) -> None:
         """Run a queued turn; may be called from any thread. The task gets an empty context: what called must not
         reach into it."""
-        self._soon(self._begin, turn_id)
+        self._soon(self._begin, turn_id, begun)
 
     def stop_turn(self, turn_id: UUID, reason: Reason = Reason.CANCELLED) -> None:
         """End a turn early if it runs here; may be called from any thread."""
@@ -122,11 +122,12 @@ class Engine:
         with suppress(RuntimeError):  # the loop is closed: the turn is for another process
             self.loop.call_soon_threadsafe(call, *args)
 
-    def _begin(self, turn_id: UUID) -> None:
+    def _begin(self, turn_id: UUID, begun: Begun | None) -> None:
         if turn_id in self._running or self.draining:
             return
         stop = Stop()
-        task = self.loop.create_task(self._run(turn_id, stop), name=f"verbatim turn {turn_id}", context=Context())
+        run = self._run(turn_id, stop, begun=begun)
+        task = self.loop.create_task(run, name=f"verbatim turn {turn_id}", context=Context())
         self._running[turn_id] = Running(task, stop)
         task.add_done_callback(lambda _: self._running.pop(turn_id, None))
 
@@ -135,11 +136,12 @@ class Engine:
         if running is not None:
             running.stop.request(reason)
 
-    async def _run(self, turn_id: UUID, stop: Stop) -> None:
+    async def _run(self, turn_id: UUID, stop: Stop, *, begun: Begun | None) -> None:
         """The top of a turn's task. A turn that fails here still ends in the log, unless it is somebody else's."""
         try:
-            if await asyncio.wrap_future(self.writer.run(partial(claims.claim, turn_id, engine=self.id))):
-                await self._perform(await self._gather(turn_id), stop)
+            attempt = await asyncio.wrap_future(self.writer.run(partial(claims.claim, turn_id, engine=self.id)))
+            if attempt is not None:
+                await self._perform(await self._gather(turn_id, attempt=attempt, begun=begun), stop)
         except (Fenced, NotFound):
             logger.info("turn %s is not ours any more", turn_id)
         except ChatError as error:
@@ -148,12 +150,13 @@ class Engine:
             logger.exception("turn %s failed", turn_id)
             await self._give_up(turn_id, ends.INTERNAL)
 
-    async def _gather(self, turn_id: UUID) -> Claimed:
+    async def _gather(self, turn_id: UUID, *, attempt: int, begun: Begun | None) -> Claimed:
         """What the loop needs; a database that is away is waited for."""
+        gather = partial(claims.gather, turn_id, attempt=attempt, tools=self.toolbox.specs(), begun=begun)
         until = self.loop.time() + PATIENCE
         while True:
             try:
-                return await in_thread(claims.gather, turn_id, tools=self.toolbox.specs())
+                return await in_thread(gather)
             except AWAY:
                 if self.loop.time() > until:
                     raise

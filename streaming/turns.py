@@ -26,6 +26,7 @@ from history.models import ACTIVE, Event, Status, Turn
 from history.options import Options
 from llm.registry import Profile
 from streaming import engine
+from streaming.claims import Begun
 from streaming.cursor import Cursor
 from streaming.errors import Busy, Draining, InvalidRequest, TurnActive
 from streaming.orders import Order, check
@@ -109,7 +110,8 @@ def _start(principal: Principal, conversation_id: UUID | None, order: Order) -> 
         turn = _store(principal, order, log=log, profile=profile)
     here = engine.current()
     if here is not None:
-        transaction.on_commit(partial(here.launch, turn.pk))
+        begun = Begun(turn, [(entry.kind, entry.data) for entry in log.entries()], log.last_seq)
+        transaction.on_commit(partial(here.launch, turn.pk, begun))
     return Started(turn.pk, conversation_id, begin, fresh=True)
 
 
