@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiohttp import ClientResponse, StreamReader
+from aiohttp import ClientError, ClientResponse, StreamReader
 
 
 class Body(StreamReader):
@@ -22,13 +22,15 @@ class Body(StreamReader):
         """Nobody asks where a chunk ended."""
 
     async def readany(self) -> bytes:
-        """What has come, as soon as anything has; nothing at the end."""
-        if self._exception is not None:
-            raise self._exception
+        """What has come, as soon as anything has. Nothing at the end, which is also where the connection broke: then
+        `exception()` tells it."""
         buffer = self._buffer
-        while not buffer and not self._eof:
+        while not buffer and not self._eof and self._exception is None:
             self._waiter = self._loop.create_future()
-            await self._waiter
+            try:
+                await self._waiter
+            except (ClientError, ConnectionError):
+                break
         chunk = buffer.popleft() if len(buffer) == 1 else b"".join(buffer)
         buffer.clear()
         self._size = 0

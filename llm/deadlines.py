@@ -40,8 +40,7 @@ class Watch:
         self._first_at: float | None = now + deadlines.first_token
         self.deadlines = deadlines
         self._patience = deadlines.stall
-        self._asked_at = now
-        self._asking = False
+        self._asked_at: float | None = None
         self._close: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.expired: ModelError | None = None
@@ -60,7 +59,7 @@ class Watch:
         """When, by the loop's clock, the call is late if nothing comes from now on."""
         if self._first_at is not None:
             return min(self._over_at, self._first_at)
-        since = self._asked_at if self._asking else self._loop.time()
+        since = self._loop.time() if self._asked_at is None else self._asked_at
         return min(self._over_at, since + self._patience)
 
     def start(self, close: Callable[[], None]) -> None:
@@ -70,13 +69,12 @@ class Watch:
 
     def ask(self) -> None:
         """We wait for the model. Asking again without an answer does not give it more time."""
-        if not self._asking:
-            self._asking = True
+        if self._asked_at is None:
             self._asked_at = self._loop.time()
 
     def heard(self) -> None:
         """An event has come."""
-        self._asking = False
+        self._asked_at = None
 
     def speaks(self) -> None:
         """Tokens have come; from now on the stall counts."""

@@ -7,7 +7,7 @@ import json
 import logging
 import weakref
 from base64 import b64encode
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 
 import aiohttp
 from yarl import URL
@@ -16,7 +16,7 @@ from llm import openai_request
 from llm.body import body_of
 from llm.deadlines import Deadlines, Watch
 from llm.errors import ModelError, Truncated, Unavailable
-from llm.openai_answer import Answer
+from llm.openai_answer import Answer, Stage
 from llm.openai_errors import error_of_json, error_of_status
 from llm.redaction import redacted
 from llm.sse import SseReader
@@ -64,18 +64,24 @@ class OpenAIModel:
         watch = Watch(self._deadlines, time_limit=request.time_limit)
         response = await self._open(request, watch=watch)
         body, answer, events = body_of(response), Answer(), SseReader()
+        stage = answer.stage
         watch.start(response.close)
         try:
-            while chunk := await _next_chunk(body, watch=watch, answer=answer):
+            while True:
+                watch.ask()
+                chunk = await body.readany()
+                if not chunk:
+                    break
                 for data in events.feed(chunk):
                     deltas = answer.read(data)
-                    _note(answer, watch=watch)
+                    watch.heard()
+                    if answer.stage is not stage:
+                        stage = _note(answer.stage, watch=watch)
                     for delta in deltas:
                         yield delta
-            for data in events.close():
-                for delta in answer.read(data):
-                    yield delta
-            for delta in answer.end():
+            if body.exception() is not None and answer.finish_reason is None:
+                raise watch.expired or Truncated()
+            for delta in _rest(events, answer):
                 yield delta
         except ModelError as error:
             logger.warning("call %s of %r broke off: %s", request.call_id, self._model, error.code)
@@ -151,27 +157,23 @@ class OpenAIModel:
         logger.warning("call %s of %r failed: %s: %s", request.call_id, self._model, what, told)
 
 
-async def _next_chunk(body: aiohttp.StreamReader, *, watch: Watch, answer: Answer) -> bytes:
-    """What has come, or nothing at the end. Once the finish reason is known, however it ends is an end."""
-    watch.ask()
-    try:
-        return await body.readany()
-    except (aiohttp.ClientError, ConnectionError):
-        pass
-    if answer.finish_reason is not None:
-        return b""
-    raise watch.expired or Truncated()
+def _note(stage: Stage, *, watch: Watch) -> Stage:
+    """Tell the watch that the answer has come this far."""
+    match stage:
+        case Stage.SPEAKING:
+            watch.speaks()
+        case Stage.FINISHED:
+            watch.ends(watch.deadlines.ending)
+        case Stage.DONE:
+            watch.ends(END_PATIENCE)
+    return stage
 
 
-def _note(answer: Answer, *, watch: Watch) -> None:
-    """Tell the watch that an event came, and how far the answer is."""
-    watch.heard()
-    if answer.done:
-        watch.ends(END_PATIENCE)
-    elif answer.finish_reason is not None:
-        watch.ends(watch.deadlines.ending)
-    elif answer.said:
-        watch.speaks()
+def _rest(events: SseReader, answer: Answer) -> Iterator[Delta]:
+    """What the end of the stream completes. Once the finish reason is known, however the stream ends is an end."""
+    for data in events.close():
+        yield from answer.read(data)
+    yield from answer.end()
 
 
 def _authorization(api_key: str | None, *, base: URL) -> str | None:

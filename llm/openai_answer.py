@@ -8,6 +8,7 @@ arguments as an object, escaped surrogate halves in two chunks, an error in the 
 from __future__ import annotations
 
 import json
+from enum import Enum, auto
 from typing import Any
 
 import msgspec
@@ -22,18 +23,18 @@ MAY_BE_EMPTY = ("length", "content_filter")
 """Reasons for which an answer without any content is no fault."""
 
 
-class _Function(msgspec.Struct):
+class _Function(msgspec.Struct, gc=False):
     name: str | None = None
     arguments: str | dict[str, Any] | None = None
 
 
-class _Call(msgspec.Struct):
+class _Call(msgspec.Struct, gc=False):
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
 
 
-class _Said(msgspec.Struct):
+class _Said(msgspec.Struct, gc=False):
     content: str | list[Any] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
@@ -41,14 +42,14 @@ class _Said(msgspec.Struct):
     tool_calls: list[_Call] | None = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     delta: _Said | None = None
     message: _Said | None = None
     finish_reason: str | None = None
     usage: Any = None
 
 
-class _Chunk(msgspec.Struct):
+class _Chunk(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     usage: Any = None
     error: Any = None
@@ -57,11 +58,22 @@ class _Chunk(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Chunk).decode
 
 
+class Stage(Enum):
+    """How far an answer is."""
+
+    SILENT = auto()
+    SPEAKING = auto()
+    FINISHED = auto()
+    """The finish reason is known."""
+    DONE = auto()
+    """The stream has said that it is over."""
+
+
 class Answer:
     """What one call has said so far."""
 
     def __init__(self) -> None:
-        self.done = False
+        self.stage = Stage.SILENT
         self.finish_reason: str | None = None
         self._usage: Usage | None = None
         self._mender = Mender()
@@ -74,8 +86,8 @@ class Answer:
 
     def read(self, data: bytes) -> list[Delta]:
         """The deltas in the data of one event. Raises `Malformed`, or what an error event says."""
-        if self.done or data == DONE:
-            self.done = True
+        if data == DONE or self.stage is Stage.DONE:
+            self.stage = Stage.DONE
             return []
         try:
             chunk = _decode(data)
@@ -111,16 +123,17 @@ class Answer:
             raise error_in_stream(chunk.error)
         if chunk.usage is not None:
             self._usage = usage_from(chunk.usage) or self._usage
-        return self._choice(chunk.choices[0]) if chunk.choices else []
-
-    def _choice(self, choice: _Choice) -> list[Delta]:
         deltas: list[Delta] = []
+        if not chunk.choices:
+            return deltas
+        choice = chunk.choices[0]
         if choice.delta is not None:
             self._say(choice.delta, deltas=deltas, unless=())
         if choice.message is not None:
             self._say(choice.message, deltas=deltas, unless=tuple(self._channels))
         if choice.finish_reason:
             self.finish_reason = joined(choice.finish_reason)
+            self.stage = Stage.FINISHED
         if choice.usage is not None:
             self._usage = usage_from(choice.usage) or self._usage
         return deltas
@@ -142,8 +155,8 @@ class Answer:
     def _speak(self, channel: str, fragment: str, *, deltas: list[Delta]) -> None:
         if text := self._mender.mend(fragment, channel=channel):
             deltas.append(TextDelta(text=text) if channel == "text" else ReasoningDelta(text=text))
-        if fragment:
-            self._channels.add(channel)
+        if fragment and channel not in self._channels:
+            self._opens(channel)
 
     def _call(self, call: _Call, *, deltas: list[Delta]) -> None:
         function = call.function or _Function()
@@ -158,7 +171,12 @@ class Answer:
         )
         if fragment.id or fragment.name or fragment.arguments:
             deltas.append(fragment)
-            self._channels.add("call")
+            self._opens("call")
+
+    def _opens(self, channel: str) -> None:
+        self._channels.add(channel)
+        if self.stage is Stage.SILENT:
+            self.stage = Stage.SPEAKING
 
 
 def _fragment(channel: Channel, text: str) -> Delta:

@@ -21,7 +21,14 @@ class SseReader:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The data of every event that ends in `chunk`, in order."""
-        if self._is_plain(chunk):
+        if (
+            chunk.startswith(b"data: ")
+            and chunk.find(b"\n") == len(chunk) - 2 > 6
+            and chunk.endswith(b"\n")
+            and b"\r" not in chunk
+            and not self._line
+            and not self._data
+        ):  # one line of data and its blank line, as nearly always with one token a chunk
             self._first = False
             return [chunk[6:-2]]
         if self._first:
@@ -38,18 +45,6 @@ class SseReader:
             events.append(event)
         self._data = []
         return events
-
-    def _is_plain(self, chunk: bytes) -> bool:
-        """Whether `chunk` is exactly one line of data and its blank line, as nearly always with one token a chunk."""
-        return (
-            not self._line
-            and not self._data
-            and len(chunk) > 8
-            and chunk.startswith(b"data: ")
-            and chunk.find(b"\n") == len(chunk) - 2
-            and chunk.endswith(b"\n")
-            and b"\r" not in chunk
-        )
 
     def _without_mark(self, chunk: bytes) -> bytes:
         """Drop a byte order mark at the very beginning, though it may come byte by byte."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
 from aiohttp import ClientPayloadError, StreamReader
 from aiohttp.base_protocol import BaseProtocol
 
@@ -54,15 +53,21 @@ async def test_whoever_reads_first_gets_what_comes_later() -> None:
     assert await reading == b"late"
 
 
-async def test_a_connection_that_breaks_wakes_whoever_reads() -> None:
+async def test_where_the_connection_breaks_a_body_ends_and_tells_why() -> None:
     body = body_on(Connection())
     reading = asyncio.ensure_future(body.readany())
     asyncio.get_running_loop().call_soon(body.set_exception, ClientPayloadError("broke"))
 
-    with pytest.raises(ClientPayloadError):
-        await reading
-    with pytest.raises(ClientPayloadError):
-        await body.readany()
+    assert [await reading, await body.readany()] == [b"", b""]
+    assert isinstance(body.exception(), ClientPayloadError)
+
+
+async def test_what_came_before_the_connection_broke_is_read() -> None:
+    body = body_on(Connection())
+    body.feed_data(b"last words")
+    body.set_exception(ClientPayloadError("broke"))
+
+    assert [await body.readany(), await body.readany()] == [b"last words", b""]
 
 
 async def test_only_a_connection_that_was_paused_is_told_to_go_on() -> None:
