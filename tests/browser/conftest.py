@@ -1,19 +1,24 @@
-"""A real Chromium for the tests in this folder. Without one they are not collected, unless CI_BROWSER=1 demands it."""
+"""A real Chromium for the tests in this folder. Without one they are not collected, unless CI_BROWSER=1 demands it; nor
+without curl those that compare with it."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 
+from tests.browser.tabs import window
+from tests.curl import CURL
 from tests.provider import ProviderProcess
 from tests.server import ServerProcess, Site
 
@@ -28,8 +33,9 @@ ARGUMENTS = [
     "--no-first-run",
 ]
 
-if CHROMIUM is None and os.environ.get("CI_BROWSER") != "1":
-    collect_ignore_glob = ["test_*.py"]
+if os.environ.get("CI_BROWSER") != "1":
+    collect_ignore_glob = ["test_*.py"] if CHROMIUM is None else []
+    collect_ignore = ["test_symptom.py"] if CURL is None else []
 
 BLANK = b'<!doctype html><html lang="en"><title>Blank</title><body></body></html>'
 
@@ -66,12 +72,31 @@ def static_site() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def playwright() -> Iterator[Playwright]:
+    """What drives browsers."""
     assert CHROMIUM is not None, "CI_BROWSER=1 and there is no chromium"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def new_window(playwright: Playwright, tmp_path: Path) -> Iterator[Callable[[], BrowserContext]]:
+    """Opens a browser as a person has it, whose tabs are hidden while another is in front."""
+    numbers = count()
+    with ExitStack() as stack:
+
+        def new_window() -> BrowserContext:
+            profile = tmp_path / f"profile-{next(numbers)}"
+            return stack.enter_context(window(playwright, command=[str(CHROMIUM), *ARGUMENTS], profile=profile))
+
+        yield new_window
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import tempfile
 import warnings
@@ -14,8 +15,12 @@ from uuid import uuid4
 import pytest
 
 from tests.client import Client
+from tests.curl import CURL
 from tests.provider import ProviderProcess
 from tests.server import KINDS, Kind, NewSite, ServerProcess, Site
+
+if CURL is None and os.environ.get("CI_BROWSER") != "1":
+    collect_ignore = ["test_curl.py"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
