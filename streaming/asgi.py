@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
-from streaming.engine import ensure_started
+from streaming.engine import Engine, ensure_started
 
 Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
 Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 Application: TypeAlias = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 
-def with_engine(app: Application, *, start: Callable[[], object] = ensure_started) -> Application:
+def with_engine(app: Application, *, start: Callable[[], Engine] = ensure_started) -> Application:
     """The application, with the engine started (`start` is asked every time) on the loop that brings the first scope
-    of any kind. Not in `lifespan`: daphne sends none."""
+    of any kind. Not in `lifespan`: daphne sends none. The engine knows of every request, because daphne ends without
+    waiting for them."""
 
     async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        start()
+        engine = start()
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
+        elif scope["type"] == "http":
+            await _answer(engine, app(scope, receive, send))
         else:
             await app(scope, receive, send)
 
     return application
+
+
+async def _answer(engine: Engine, answer: Awaitable[None]) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    engine.requests.add(task)
+    try:
+        await answer
+    finally:
+        engine.requests.discard(task)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

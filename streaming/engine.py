@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from django.db import connections
@@ -44,6 +44,9 @@ logger = logging.getLogger(__name__)
 PATIENCE, PAUSE = 60.0, 0.5
 """How long a database that is away is waited for before a turn is given up, and how often it is asked, in seconds."""
 
+LAST_WORDS = 1.0
+"""Seconds in which requests that are being answered when the process ends may come to their end."""
+
 
 class Running(NamedTuple):
     """A turn of this process."""
@@ -66,6 +69,8 @@ class Engine:
         self.keeper = Keeper(self.id, turns=self.turns, launch=self.launch, stop=self.stop_turn)
         self.toolbox: Toolbox = toolbox_from(settings.tools, after_sync=connections.close_all)
         self.draining = False
+        self.requests: set[asyncio.Task[Any]] = set()
+        """HTTP requests that are being answered."""
         self._running: dict[UUID, Running] = {}
         self._chores: list[asyncio.Task[None]] = []
 
@@ -95,7 +100,7 @@ class Engine:
 
     async def drain(self, *, patience: float) -> None:
         """Take no new turns, give those in progress `patience` seconds, end the rest with what they have said, store
-        everything and send the viewers away."""
+        everything, send the viewers away and let them be told so."""
         self.draining = True
         tasks = {running.task for running in self._running.values()}
         if tasks and patience:
@@ -105,6 +110,8 @@ class Engine:
         if self._running:
             await asyncio.wait({running.task for running in self._running.values()}, timeout=1.0)
         self.hub.close()
+        if self.requests:
+            await asyncio.wait(self.requests, timeout=LAST_WORDS)
         await self.close()
 
     async def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from streaming import asgi
@@ -13,13 +14,18 @@ class Application:
     def __init__(self) -> None:
         self.starts = 0
         self.scopes: list[str] = []
+        self.requests: set[asyncio.Task[Any]] = set()
+        self.answering: list[int] = []
         self.asked = asgi.with_engine(self.answer, start=self.start)
 
-    def start(self) -> None:
+    def start(self) -> Any:
+        """In the engine's place."""
         self.starts += 1
+        return self
 
     async def answer(self, scope: dict[str, Any], receive: asgi.Receive, send: asgi.Send) -> None:
         self.scopes.append(scope["type"])
+        self.answering.append(len(self.requests))
 
 
 async def nothing() -> dict[str, Any]:
@@ -38,6 +44,7 @@ async def test_a_scope_of_any_kind_starts_the_engine() -> None:
 
     assert application.starts == 2
     assert application.scopes == ["http", "websocket"]
+    assert (application.answering, application.requests) == ([1, 0], set())
 
 
 async def test_lifespan_is_answered_and_starts_the_engine() -> None:

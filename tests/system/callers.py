@@ -58,6 +58,11 @@ class Caller:
         async with self.request("GET", path) as response:
             return Told(response.status, response.headers, await response.read())
 
+    async def create(self) -> str:
+        """The id of a new conversation."""
+        async with self.request("POST", "/api/v1/conversations/", {}) as response:
+            return str((await response.json())["id"])
+
     async def ask(
         self, path: str, query: str, *, key: str | None = None, begun: Callable[[], None] = lambda: None, **body: Any
     ) -> Told:
@@ -68,8 +73,9 @@ class Caller:
             begun()
             return Told(response.status, response.headers, first + await response.read())
 
-    async def counted(self, viewers: int) -> dict[str, int]:
-        """Until so many follow or wait at this server, which runs `COUNTING`. Raises `TimeoutError`."""
-        async with asyncio.timeout(60), self.request("GET", f"/count/?viewers={viewers}") as response:
+    async def counted(self, **wanted: int) -> dict[str, int]:
+        """What is counted at this server, which runs `COUNTING`, once these are as wanted. Raises `TimeoutError`."""
+        query = "&".join(f"{name}={count}" for name, count in wanted.items())
+        async with asyncio.timeout(60), self.request("GET", f"/count/?{query}") as response:
             found: dict[str, int] = await response.json()
             return found

@@ -55,7 +55,7 @@ async def all_ask(servers: list[ServerProcess], provider: ProviderProcess, *, ke
         for _ in streams:
             await begun.acquire()
         for server in servers:
-            await Caller(server.url, key=key).counted(places.count(server))
+            await Caller(server.url, key=key).counted(viewers=places.count(server))
         assert not any(task.done() for task in wholes + streams)
         assert len(await provider.requests_async(1)) == 1
 
