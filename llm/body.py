@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aiohttp import ClientError, ClientResponse, StreamReader
+from aiohttp.http import HttpProcessingError
 
 
 class Body(StreamReader):
@@ -29,7 +30,7 @@ class Body(StreamReader):
             self._waiter = self._loop.create_future()
             try:
                 await self._waiter
-            except (ClientError, ConnectionError):
+            except (ClientError, ConnectionError, HttpProcessingError):
                 break
         chunk = buffer.popleft() if len(buffer) == 1 else b"".join(buffer)
         buffer.clear()

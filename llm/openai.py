@@ -8,6 +8,7 @@ import logging
 import weakref
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
 
 import aiohttp
 from yarl import URL
@@ -15,7 +16,7 @@ from yarl import URL
 from llm import openai_request
 from llm.body import body_of
 from llm.deadlines import Deadlines, Watch
-from llm.errors import ModelError, Truncated, Unavailable
+from llm.errors import Malformed, ModelError, Truncated, Unavailable
 from llm.openai_answer import Answer, Stage
 from llm.openai_errors import error_of_json, error_of_status
 from llm.redaction import redacted
@@ -171,8 +172,9 @@ def _note(stage: Stage, *, watch: Watch) -> Stage:
 
 def _rest(events: SseReader, answer: Answer) -> Iterator[Delta]:
     """What the end of the stream completes. Once the finish reason is known, however the stream ends is an end."""
-    for data in events.close():
-        yield from answer.read(data)
+    with suppress(Malformed):  # cut within its last event; whether that was needed, is known below
+        for data in events.close():
+            yield from answer.read(data)
     yield from answer.end()
 
 

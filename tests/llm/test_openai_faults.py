@@ -150,6 +150,31 @@ async def test_once_the_finish_reason_is_known_any_end_is_an_end(
     assert (reply.text, reply.finish_reason) == ("done", "stop")
 
 
+@pytest.mark.parametrize("after", [{"close": True}, {"silence": 30}, {"reset": True}])
+async def test_an_event_that_the_end_cuts_short_after_the_finish_reason_costs_nothing(
+    provider: ProviderProcess, openai: OpenAIModel, after: dict[str, Any]
+) -> None:
+    cut = {"raw": 'data: {"choices":[],"usage":{"prompt_'}
+    provider.script([{"text": "done"}, {"finish": "stop"}, cut, {"pause": 0.05}, after])
+
+    reply = await ask(openai)
+
+    assert (reply.text, reply.finish_reason, reply.usage) == ("done", "stop", None)
+
+
+@pytest.mark.parametrize("after", [{"close": True}, {"reset": True}])
+async def test_an_answer_that_is_cut_within_an_event_is_truncated_not_malformed(
+    provider: ProviderProcess, openai: OpenAIModel, after: dict[str, Any]
+) -> None:
+    provider.script([{"text": "So far"}, {"raw": 'data: {"choices":[{"delta":{"cont'}, {"pause": 0.05}, after])
+    reply = Reply()
+
+    with pytest.raises(Truncated):
+        await ask(openai, into=reply)
+
+    assert reply.text == "So far"
+
+
 async def test_a_refused_connection_is_unavailable(openai: OpenAIModel) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
