@@ -13,7 +13,8 @@ from llm.price_list import listed
 from llm.prices import Prices
 from llm.types import Sampling
 
-OPENAI = "https://api.openai.com/v1"
+OPENAI_HOST = "https://api.openai.com/"
+OPENAI = OPENAI_HOST + "v1"
 OPENAI_MODEL = "gpt-4o-mini"
 CONTEXT_WINDOW = 128_000
 """Tokens of a model that neither its profile nor the list knows. Larger ones are used if a profile says so: each turn
@@ -45,7 +46,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     context_window: int = CONTEXT_WINDOW
     """Tokens of prompt and completion together. If it is not said, less where litellm's list of models says less."""
     prices: Prices | None = None
-    """If they are not said, those of litellm's list, if the model is there."""
+    """If they are not said, those of litellm's list, if the model is there; none at another `base_url` than the
+    provider's own: what goes by that name there may cost something else, or nothing."""
 
     def __post_init__(self) -> None:
         _require(re.fullmatch(r"[\w.:/@+-]{1,100}", self.name), "a name is 1 to 100 letters, digits and _.:/@+-")
@@ -67,7 +69,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 def profile_from(told: Mapping[str, Any]) -> Profile:
     """A profile from plain data, as in settings, completed from the list of models. Raises `BadProfile`."""
     try:
-        return msgspec.convert({**_listed(told.get("model") or told.get("name")), **told}, Profile)
+        return msgspec.convert({**_listed(told), **told}, Profile)
     except msgspec.ValidationError as error:
         raise BadProfile(f"profile {told.get('name', '?')!r}: {error}") from None
 
@@ -90,13 +92,15 @@ def profiles_from_env(variables: Mapping[str, str]) -> tuple[Profile, ...]:
     return (provider, DEMO)
 
 
-def _listed(model: object) -> dict[str, Any]:
-    """What the list of models knows of it that a profile may leave out."""
+def _listed(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What the list of models knows of one that a profile may leave out."""
+    model = told.get("model") or told.get("name")
     entry = listed(model) if isinstance(model, str) else None
     if entry is None:
         return {}
+    is_elsewhere = not str(told.get("base_url") or OPENAI).startswith(OPENAI_HOST)
     window = min(entry.max_input_tokens or CONTEXT_WINDOW, CONTEXT_WINDOW)
-    return {"prices": entry.prices, "context_window": window}
+    return {"prices": None if is_elsewhere else entry.prices, "context_window": window}
 
 
 def _require(condition: object, reason: str) -> None:

@@ -41,6 +41,22 @@ def test_a_model_that_is_not_in_the_list_has_no_prices(model: str) -> None:
     assert profile_from({"name": "a", "model": model}).prices is None
 
 
+@pytest.mark.parametrize(
+    ("profile", "priced"),
+    [
+        ({"model": "gpt-4o-mini"}, True),
+        ({"model": "gpt-4o-mini", "base_url": "https://api.openai.com/v1"}, True),
+        ({"model": "gpt-4o-mini", "base_url": "http://127.0.0.1:8000/v1"}, False),
+        ({"model": "openai/gpt-4o", "adapter": "litellm"}, True),
+        ({"model": "openai/gpt-4o", "adapter": "litellm", "base_url": "http://127.0.0.1:8000/v1"}, False),
+    ],
+)
+def test_a_model_of_the_same_name_elsewhere_has_not_the_prices_of_the_list(
+    profile: dict[str, str], *, priced: bool
+) -> None:
+    assert (profile_from({"name": "a", **profile}).prices is not None) is priced
+
+
 def test_a_small_context_window_is_known_and_a_large_one_is_for_the_profile_to_choose() -> None:
     small, large = listed("gpt-4"), listed("gemini/gemini-2.5-pro")
     assert small is not None
