@@ -108,8 +108,10 @@ class Said:
         match delta:
             case TextDelta(text=text) | ReasoningDelta(text=text) | ToolCallDelta(arguments=text):
                 self._length += len(text)
-            case Usage():
+            case Usage(prompt=prompt, completion=completion) if prompt or completion:
                 self._reported = delta
+            case _:
+                pass  # also a report of nothing: there are servers that have the fields and never fill them
 
     def usage(self) -> Usage:
         """As the provider reported it, else estimated; nothing for a call that was refused."""

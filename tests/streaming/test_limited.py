@@ -86,6 +86,18 @@ async def test_where_no_usage_is_reported_it_is_estimated(stage: Any) -> None:
     assert held == 0
 
 
+async def test_a_report_that_nothing_was_used_is_not_believed(stage: Any) -> None:
+    """Some servers have the fields and never fill them, and limits must hold there, too."""
+    on = await stage([[*says("x" * 400), Usage()]])
+
+    await on.send("y" * 40)
+    await on.watch(until=has_ended())
+
+    [(tokens, held, _, _)] = await spent()
+    assert 110 <= tokens < 1_000
+    assert held == 0
+
+
 @pytest.mark.parametrize(("error", "costs"), [(BadRequest(), False), (Truncated(), True)])
 async def test_a_call_that_was_refused_costs_nothing_any_other_does(
     stage: Any, error: Exception, *, costs: bool
