@@ -152,7 +152,7 @@ def _merged(parts: list[Part], *, at: int, upto: int) -> tuple[str, int]:
     size = len(first.text)
     while after < upto and size < LARGEST:
         part = parts[after]
-        if part.channel != first.channel or part.call != first.call:
+        if part.channel != first.channel or part.call != first.call or (part.name and part.name != first.name):
             break
         size += len(part.text)
         after += 1

@@ -125,6 +125,20 @@ def test_text_of_one_channel_that_has_piled_up_is_one_frame() -> None:
     assert [frame.text for frame in frames] == ["ab" * 100]
 
 
+def test_a_name_that_comes_after_its_call_is_told_though_frames_have_piled_up() -> None:
+    world, view = World(), View(Cursor())
+    assert world.tail.draft is not None
+    world.tail.draft.append_arguments(0, "", name=None)
+    world.tail.draft.append_arguments(0, "", name="weather")
+    world.tail.draft.append_arguments(0, '{"city":', name=None)
+    world.tail.draft.append_arguments(0, '"Rome"}', name=None)
+
+    frames = view.draft(world.tail.draft)
+
+    assert [frame.name for frame in frames if frame.name] == ["weather"]
+    assert "".join(frame.text for frame in frames) == '{"city":"Rome"}'
+
+
 def test_a_viewer_that_saw_more_than_the_hop_became_is_reset_first() -> None:
     world, view = World(), View(Cursor(0, 7))
     world.event("assistant_message", {"runs": [["text", 5]], "text": "Hello"})
