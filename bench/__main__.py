@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 
-from bench.measurements import burst, crowd, first, idle, loss, one, ready, resume, starts, tokens, viewers
+from bench.measurements import burst, collector, crowd, first, idle, loss, one, ready, resume, starts, tokens, viewers
 from bench.runs import Measurement, report, run
 from bench.stage import Plan, stage
 
@@ -21,6 +21,7 @@ MEASUREMENTS: Mapping[str, Callable[[Plan], Measurement]] = {
     "resume": resume.measurement,
     "ready": ready.measurement,
     "loss": loss.measurement,
+    "collector": collector.measurement,
 }
 
 
