@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Any
 
 from asgiref.sync import SyncToAsync, sync_to_async
-from django.db import connections
+from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
@@ -41,6 +41,8 @@ def awaited(view: Callable[..., HttpResponseBase]) -> Callable[..., Coroutine[An
                 finished.headers.setdefault(name, value)
         return finished
 
+    for alias in connections:
+        answer = transaction.non_atomic_requests(alias)(answer)  # who waits must not hold a transaction open
     return answer
 
 

@@ -122,6 +122,15 @@ async def test_who_hangs_up_does_not_wait_any_longer(room: Room) -> None:
     assert room.heard == []
 
 
+async def test_a_site_may_wrap_its_requests_in_transactions(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connections.settings[DEFAULT_DB_ALIAS], "ATOMIC_REQUESTS", True)
+    room.open.set()
+
+    answer = await ask("GET", "/room/")
+
+    assert (answer.status, answer.body) == (201, b"done")
+
+
 async def test_a_view_that_need_not_wait_answers_at_once() -> None:
     def at_once(request: HttpRequest) -> HttpResponse:
         return HttpResponse("now")
