@@ -110,8 +110,11 @@ class Answer:
                 yield from self._frames(event, [self._result(data)], known=int(self._has(event)))
             case events.TurnRestarted():
                 self._known(event, frames=0)
+                self._forget(Cursor(self._seq))
                 self._settle(event)
             case events.TurnEnded():
+                if self._after > event.seq:
+                    raise _Withdrawn  # the log has become shorter
                 ending = self._ending(data)
                 yield from self._frames(event, ending, known=self._known(event, frames=len(ending)))
                 self.over = True
@@ -247,6 +250,6 @@ def _runs(message: events.AssistantMessage) -> Iterator[tuple[int, str, str]]:
 def _arguments(text: str) -> dict[str, Any] | str:
     try:
         arguments = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):  # not JSON, or nested deeper than can be read
         return text
     return arguments if isinstance(arguments, dict) else text

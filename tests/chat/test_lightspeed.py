@@ -31,6 +31,7 @@ CONVERSATION = UUID(int=1)
 TURN = UUID(int=2)
 BEGIN = Cursor(4)
 USAGE = {"prompt": 150, "completion": 200}
+DEEP = '{"q":' + 5_000 * "[" + 5_000 * "]" + "}"
 SOURCE = {"title": "Kubernetes", "url": "https://kubernetes.io/"}
 
 
@@ -164,7 +165,7 @@ def test_a_replay_says_that_it_is_one() -> None:
     assert start.endswith(f'"request_id":"{TURN}","cached":true}}}}')
 
 
-@pytest.mark.parametrize("arguments", ["", "{", "[1]", '"x"', "null", '{"q":"x"'])
+@pytest.mark.parametrize("arguments", ["", "{", "[1]", '"x"', "null", '{"q":"x"', pytest.param(DEEP, id="deep")])
 def test_arguments_that_are_no_object_are_shown_as_the_model_wrote_them(arguments: str) -> None:
     [*_, call] = sse([ASKED, event(6, "assistant_message", **said("", calls=[("c", "search", arguments)]))])
 
@@ -236,6 +237,21 @@ def test_a_client_that_has_withdrawn_text_is_told_to_ask_again_and_to_forget_its
     assert told.over
 
 
+def test_a_restart_withdraws_by_itself_what_a_client_has_seen_of_its_hop() -> None:
+    told = answer()
+    view = View(BEGIN)
+    draft = Draft(CONVERSATION, turn_id=TURN, attempt=1, hop=0, after_seq=5)
+    draft.append("text", "Ku")
+    begun = view.event(Entry(5, Kind.USER_MESSAGE, TURN, AT, {"text": "?"})) + view.draft(draft)
+    restarted = view.event(Entry(6, Kind.TURN_RESTARTED, TURN, AT, {"attempt": 2, "hop": 0, "reason": "r"}))
+
+    wire = sse([*begun, *restarted], told)
+
+    assert wire[-2].startswith(b'data: {"event":"token","data":{"id":0,"token":"Ku"}}')
+    assert b'"cause":"answer_restarted: ' in wire[-1]
+    assert told.over
+
+
 @pytest.mark.parametrize("seen", [[], [delta("5.3", 0, "Hm.", "reasoning")]])
 def test_a_restart_of_which_a_client_has_seen_nothing_is_none_for_it(seen: list[Followed]) -> None:
     reader = Reader().feed(b"".join(sse([ASKED, *seen, *withdrawn()])))
@@ -254,6 +270,7 @@ LOST: dict[str, tuple[Cursor, list[Followed]]] = {
         [event(6, "assistant_message", **said("Ku", calls=[("call_1", "search", "{}")]))],
     ),
     "a log that has become shorter": (Cursor(7), [Reset(cursor="0.0")]),
+    "a log that ends before": (Cursor(10), COMPLETED[-1:]),
 }  # fmt: skip
 
 
