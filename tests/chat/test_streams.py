@@ -47,14 +47,13 @@ class Page:
         self._read = 0
 
     async def until(self, wanted: Any) -> Page:
-        """Read until it is as wanted, or the stream ends."""
-        while not wanted(self.folded):
-            if not (chunk := await self.exchange.read()):
-                break
-            self.reader.feed(chunk)
-            for message in self.reader.messages[self._read :]:
-                self._take(message)
-            self._read = len(self.reader.messages)
+        """Read until it is as wanted, or the stream ends. Raises `TimeoutError`."""
+        async with asyncio.timeout(20):
+            while not wanted(self.folded) and (chunk := await self.exchange.read()):
+                self.reader.feed(chunk)
+                for message in self.reader.messages[self._read :]:
+                    self._take(message)
+                self._read = len(self.reader.messages)
         return self
 
     def _take(self, message: Message) -> None:
