@@ -9,6 +9,8 @@ from itertools import cycle
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+import pytest
+
 from streaming.frames import Accepted, Error
 from tests.client import Client, Socket, caught_up, ended
 from tests.provider import ProviderProcess, Script
@@ -68,10 +70,12 @@ def text_of(stream: Told) -> str:
     return "".join(frame["data"]["token"] for frame in stream.frames if frame["event"] == "token")
 
 
+@pytest.mark.parametrize("database", ["new_site", "new_postgres_site"])
 async def test_64_callers_with_one_key_over_three_transports_at_two_servers_get_one_answer(
-    new_site: NewSite, provider: ProviderProcess
+    database: str, request: pytest.FixtureRequest, provider: ProviderProcess
 ) -> None:
     """R3."""
+    new_site: NewSite = request.getfixturevalue(database)
     site, key = new_site()
     provider.script(ANSWER)
     with ExitStack() as alive:
