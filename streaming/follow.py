@@ -50,6 +50,7 @@ async def follow(
             if not tail.covers(view.seq):
                 async for frame in _catch_up(view, tail, conversation_id):
                     yield frame
+                continue  # however long that took, the tail may be further by now
             for frame in _live(view, tail):
                 yield frame
             if view.seq != tail.last:

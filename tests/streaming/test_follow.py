@@ -1,0 +1,75 @@
+"""Following while the tail moves on: a viewer that is slow to catch up gets every event, once and in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+from uuid import UUID
+
+from history.committed import Entry
+from history.events import UserMessage
+from history.log import appending
+from history.models import Conversation
+from streaming.database import in_thread
+from streaming.follow import follow
+from streaming.frames import CaughtUp, Event
+from streaming.hub import Hub
+from streaming.tail import KEPT
+
+
+def append(conversation_id: UUID, count: int) -> tuple[Entry, ...]:
+    """So many more events, of which no hub is told."""
+    with appending(conversation_id) as held:
+        for _ in range(count):
+            held.append(None, UserMessage(text="hi"))
+    return held.entries()
+
+
+async def numbers(frames: AsyncIterator[Any], *, upto: int) -> list[int]:
+    """Those of the next events."""
+    seen: list[int] = []
+    async with asyncio.timeout(20):
+        while upto not in seen:
+            frame = await anext(frames)
+            if isinstance(frame, Event):
+                seen.append(frame.seq)
+    return seen
+
+
+async def test_a_gap_that_opens_while_a_viewer_catches_up_loses_nothing(async_db: None, django_user_model: Any) -> None:
+    owner = await django_user_model.objects.acreate(username="ada")
+    conversation = await Conversation.objects.acreate(owner=owner)
+    hub = Hub(asyncio.get_running_loop())
+    with hub.tail(conversation.pk) as tail:
+        async with aclosing(follow(conversation.pk, hub=hub)) as frames:
+            assert isinstance(await anext(frames), CaughtUp)
+            await in_thread(append, conversation.pk, 2)
+            tail.learn(2)
+            seen = await numbers(frames, upto=1)  # and now it is slow
+            await in_thread(append, conversation.pk, 1)
+            tail.publish(await in_thread(append, conversation.pk, 2))
+
+            seen += await numbers(frames, upto=5)
+
+    assert seen == [1, 2, 3, 4, 5]
+
+
+async def test_more_events_than_a_tail_keeps_while_a_viewer_catches_up_lose_nothing(
+    async_db: None, django_user_model: Any
+) -> None:
+    owner = await django_user_model.objects.acreate(username="ada")
+    conversation = await Conversation.objects.acreate(owner=owner)
+    hub = Hub(asyncio.get_running_loop())
+    with hub.tail(conversation.pk) as tail:
+        async with aclosing(follow(conversation.pk, hub=hub)) as frames:
+            assert isinstance(await anext(frames), CaughtUp)
+            await in_thread(append, conversation.pk, 2)
+            tail.learn(2)
+            seen = await numbers(frames, upto=1)  # and now it is slow
+            tail.publish(await in_thread(append, conversation.pk, 3 * KEPT))
+
+            seen += await numbers(frames, upto=3 * KEPT + 2)
+
+    assert seen == list(range(1, 3 * KEPT + 3))
