@@ -72,8 +72,9 @@ class Answer:
         self._documents: dict[str, wire.ReferencedDocument] = {}
 
     def opened(self) -> list[Sent]:
-        """What comes before everything else, for who has nothing yet."""
-        return [] if self._resumes else [self._at(wire.StartFrame(data=self._start), str(self._begin))]
+        """What comes before everything else: the start, or, for who has that, something that brings the headers on
+        their way, which daphne sends with the first of the body."""
+        return [STILL_THERE] if self._resumes else [self._at(wire.StartFrame(data=self._start), str(self._begin))]
 
     def take(self, frame: Followed) -> list[Sent]:
         """What to send because of this frame. `over` tells whether it was the last."""

@@ -287,7 +287,7 @@ def test_a_client_that_comes_back_with_text_that_is_not_stored_is_told(resume: C
 def test_who_comes_back_after_the_end_hears_nothing_more() -> None:
     told = answer(Cursor(9))
 
-    assert sse(COMPLETED, told) == [b": heartbeat\n"]
+    assert sse(COMPLETED, told) == [b": heartbeat\n", b": heartbeat\n"]
     assert told.over
 
 

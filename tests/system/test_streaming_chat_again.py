@@ -120,6 +120,22 @@ async def test_clients_cut_at_any_byte_end_on_any_server_with_what_is_stored(
     measured(f"{kind}: {WANDERERS * (len(gates) + 1):4} times a client of streaming_chat came back")
 
 
+async def test_who_comes_back_in_a_silence_is_answered_before_the_next_word(
+    kind: Kind, site: Site, key: str, provider: ProviderProcess
+) -> None:
+    provider.script([{"text": "One "}, {"gate": "go-on"}, {"text": "answer."}])
+    with site.start(kind, chat={"HEARTBEAT": 3600}) as server:
+        asker = with_key(Client(server.url, key=key))
+        async with asker.ask() as cut:
+            await cut.until(says("One "))
+        async with asyncio.timeout(20), asker.ask(reader=cut.reader) as back:
+            assert (back.status, text(cut.reader)) == (200, "One ")
+            await asyncio.to_thread(provider.open_gate, "go-on")
+            await back.to_the_end()
+
+    assert text(back.reader) == "One answer."
+
+
 async def test_a_finished_answer_goes_on_after_any_byte_of_it(asker: Asker, provider: ProviderProcess) -> None:
     provider.script([*HOPS])
     whole = await asker.answer()
