@@ -42,13 +42,13 @@ async def follow(
     view = View(after)
     with hub.tail(conversation_id) as tail, hub.viewer(principal, tail=tail) as viewer:
         patience = Patience(hub, viewer)
-        async for frame in _catch_up(view, tail, conversation_id):
+        async for frame in _catch_up(view, tail, viewer, conversation_id):
             yield frame
         while True:
             viewer.looks()
             go_on(viewer, tail)
             if not tail.covers(view.seq):
-                async for frame in _catch_up(view, tail, conversation_id):
+                async for frame in _catch_up(view, tail, viewer, conversation_id):
                     yield frame
                 continue  # however long that took, the tail may be further by now
             for frame in _live(view, tail):
@@ -95,9 +95,10 @@ class Patience:
         return False
 
 
-async def _catch_up(view: View, tail: Tail, conversation_id: UUID) -> Frames:
+async def _catch_up(view: View, tail: Tail, viewer: Viewer, conversation_id: UUID) -> Frames:
     """Bring the view to where the tail begins, from the database."""
     while True:
+        go_on(viewer, tail)
         page, draft = await in_thread(replay.read, conversation_id, after=view.seq, limit=PAGE)
         if view.seq > page.last_seq:
             yield view.restart()

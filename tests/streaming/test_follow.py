@@ -8,12 +8,15 @@ from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from history.committed import Entry
 from history.events import UserMessage
 from history.log import appending
 from history.models import Conversation
 from streaming.database import in_thread
-from streaming.follow import follow
+from streaming.errors import Draining
+from streaming.follow import PAGE, follow
 from streaming.frames import CaughtUp, Event
 from streaming.hub import Hub
 from streaming.tail import KEPT
@@ -73,3 +76,17 @@ async def test_more_events_than_a_tail_keeps_while_a_viewer_catches_up_lose_noth
             seen += await numbers(frames, upto=3 * KEPT + 2)
 
     assert seen == list(range(1, 3 * KEPT + 3))
+
+
+async def test_who_may_look_no_more_is_sent_away_between_two_pages(async_db: None, django_user_model: Any) -> None:
+    owner = await django_user_model.objects.acreate(username="ada")
+    conversation = await Conversation.objects.acreate(owner=owner)
+    await in_thread(append, conversation.pk, 2 * PAGE)
+    hub = Hub(asyncio.get_running_loop())
+    async with aclosing(follow(conversation.pk, hub=hub)) as frames:
+        await numbers(frames, upto=1)
+        hub.close()
+
+        await numbers(frames, upto=PAGE)
+        with pytest.raises(Draining):
+            await numbers(frames, upto=PAGE + 1)
