@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.permissions import SAFE_METHODS, IsAuthenticated
@@ -18,6 +18,7 @@ from access.principals import Principal, Scope
 from chat import problems
 from chat.parsing import BoundedJsonParser
 from chat.schema import DoorSchema
+from history.conf import chat_settings
 from history.errors import NotFound
 
 
@@ -52,6 +53,11 @@ class ApiView(APIView):
     def principal(self) -> Principal:
         """Who asks."""
         return principal_of(self.request)
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        if request.content_type:  # a body in chunks has no length, and the framework would take it for none
+            request.META.setdefault("CONTENT_LENGTH", str(chat_settings().max_message_bytes))
+        return super().initialize_request(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

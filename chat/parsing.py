@@ -24,7 +24,7 @@ class BoundedJsonParser(BaseParser):
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
-        """The body's value. Raises `TextTooLong` or `InvalidRequest`."""
+        """The body's value; no body at all stands for `{}`. Raises `TextTooLong` or `InvalidRequest`."""
         most = chat_settings().max_message_bytes
         body: bytes = stream.read(most + 1)
         if len(body) > most:
@@ -32,7 +32,7 @@ class BoundedJsonParser(BaseParser):
         if depth_exceeds(chat_settings().max_depth, body=body):
             raise InvalidRequest(f"JSON may be nested {chat_settings().max_depth} deep; this is nested deeper.")
         try:
-            return msgspec.json.decode(body)
+            return msgspec.json.decode(body) if body else {}
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise InvalidRequest("This is not JSON.") from None
 

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.client import Client
-from tests.lightspeed import Asker, beats, frames, in_browser, names, says, start, stored, text, with_key
+from tests.lightspeed import (
+    ADDRESS,
+    Asker,
+    Stream,
+    beats,
+    frames,
+    in_browser,
+    names,
+    says,
+    start,
+    stored,
+    text,
+    with_key,
+)
 from tests.provider import ProviderProcess, Script
 from tests.server import Kind, ServerProcess, Site
 from tests.sse import Reader
@@ -304,3 +318,22 @@ async def test_an_interrupt_stops_the_model_and_what_was_seen_is_stored(
     [request] = await provider.requests_async(1, ended=True)
     assert request["ended"] == "closed by client"
     assert await stored(client, start(stream.reader)["conversation_id"]) == text(stream.reader) == "Once upon"
+
+
+async def test_a_question_may_come_in_pieces_of_which_nobody_said_how_many(
+    asker: Asker, provider: ProviderProcess
+) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b'{"query": '
+        yield b'"Go on."}'
+
+    provider.script([{"text": "I will."}])
+    headers = {**asker.headers, "Content-Type": "application/json"}
+
+    async with (
+        aiohttp.ClientSession(asker.url, headers=headers) as session,
+        session.post(ADDRESS, data=pieces()) as response,
+    ):
+        answer = await Stream(response, Reader()).to_the_end()
+
+    assert (answer.status, text(answer.reader)) == (200, "I will.")
