@@ -1,4 +1,4 @@
-# run, test, check and lock, each from a machine that has only make and python3 (3.11 or newer).
+# run, test, check, bench and lock, each from a machine that has only make and python3 (3.11 or newer).
 
 PORT ?= 8000
 PYTHON ?= python3
@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
 
-.PHONY: run test check lock
+.PHONY: run test check bench lock
 
 run: $(VENV)/installed
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT))).close()' 2>/dev/null || \
@@ -27,6 +27,9 @@ check: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 	DEBUG=1 $(BIN)/python manage.py makemigrations --check --dry-run
 	DEBUG=1 $(BIN)/python manage.py check
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python -m bench $(BENCH)
 
 lock: $(VENV)/installed-dev
 	$(LOCK) --output-file requirements.txt

@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from pathlib import Path
 
-from bench.measurements import burst, collector, crowd, first, idle, loss, one, ready, resume, starts, tokens, viewers
-from bench.runs import Measurement, report, run
+from bench.document import write
+from bench.measurements import MEASUREMENTS
+from bench.runs import report, run
 from bench.stage import Plan, stage
-
-MEASUREMENTS: Mapping[str, Callable[[Plan], Measurement]] = {
-    "tokens": tokens.measurement,
-    "crowd": crowd.measurement,
-    "one": one.measurement,
-    "first": first.measurement,
-    "burst": burst.measurement,
-    "starts": starts.measurement,
-    "viewers": viewers.measurement,
-    "idle": idle.measurement,
-    "resume": resume.measurement,
-    "ready": ready.measurement,
-    "loss": loss.measurement,
-    "collector": collector.measurement,
-}
 
 
 def main() -> None:
@@ -33,6 +19,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="of one window (default 10)")
     parser.add_argument("--runs", type=int, default=5, help="of each case, in turn (default 5)")
     parser.add_argument("--cases", default="", metavar="PART,…", help="only cases with one of these in their names")
+    parser.add_argument("--into", type=Path, metavar="FILE", help="a document to refresh with what is printed")
     options = parser.parse_args()
     if unknown := set(options.names) - set(MEASUREMENTS):
         parser.error(f"nothing is measured under {', '.join(sorted(unknown))}")
@@ -46,7 +33,10 @@ def main() -> None:
         for name in options.names or MEASUREMENTS:
             measurement = MEASUREMENTS[name](plan)
             found = run(measurement, stage=built, plan=plan)
-            print(f"\n{report(measurement, found)}", flush=True)
+            told = report(measurement, found, name=name, plan=plan)
+            print(f"\n{told}", flush=True)
+            if options.into is not None:
+                write(options.into, name=name, report=told)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from typing import Any
 from config.asgi import application as usual
 from streaming.asgi import Application, Receive, Send
 
-PATIENCE = 50_000
-"""New objects until the youngest are looked at; Python's own is 700 or 2,000."""
+PATIENCE = (10_000, 20, 100)
+"""New objects until the youngest are looked at, and how often until older ones are; Python's own is 700, 10, 10."""
 
 
 def once_warm(change: Callable[[], object]) -> Application:
@@ -40,7 +40,7 @@ class Watch:
         if phase == "start":
             self._began = time.thread_time()
         elif (took := (time.thread_time() - self._began) * 1e3) >= 1:
-            print(f"collected {info['generation']} {took:.1f}", file=sys.stderr)
+            sys.stderr.write(f"collected {info['generation']} {took:.1f}\n")  # in one piece, beside other threads
 
 
 def freeze() -> None:
@@ -52,7 +52,7 @@ def freeze() -> None:
 def freeze_and_wait() -> None:
     """The same, and look at what is new less often."""
     freeze()
-    gc.set_threshold(PATIENCE, 50, 50)
+    gc.set_threshold(*PATIENCE)
 
 
 usually = once_warm(lambda: None)

@@ -79,10 +79,11 @@ def with_ratios(measurement: Measurement, found: Mapping[str, list[Figures]], *,
     return list(told)
 
 
-def report(measurement: Measurement, found: Found) -> str:
+def report(measurement: Measurement, found: Found, *, name: str, plan: Plan) -> str:
     """What is printed, as Markdown."""
+    how = f"`python -m bench {name} --runs {plan.runs}`{': median (least-most)' if plan.runs > 1 else ''}."
     noise = f"Other processes used {found.others:.0f} % of the machine meanwhile."
-    return f"### {measurement.title}\n\n{table(found.cases)}\n\n{noise}\n"
+    return f"### {measurement.title}\n\n{table(found.cases)}\n\n{how} {noise}\n"
 
 
 def table(found: Mapping[str, Sequence[Figures]]) -> str:

@@ -16,8 +16,8 @@ SOCKETS = 1_000
 FIRST = 100
 """Sockets that are there already when memory is looked at first, so that what a process needs once is not counted."""
 QUIET = 3.0
-WINDOW = 30.0
-"""Seconds: two heartbeats."""
+WINDOW = 15.0
+"""Seconds: a heartbeat each."""
 OURS, BARE = "Verbatim", "bare consumer"
 
 
