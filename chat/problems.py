@@ -8,12 +8,13 @@ from typing import Any
 
 import msgspec
 from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpResponse
 from rest_framework.exceptions import APIException, ValidationError
 
 from access.errors import RateLimited
 from history.errors import ChatError, NotFound
-from streaming.errors import TurnActive
+from streaming.errors import Busy, TurnActive
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,9 @@ def respond(error: Exception, context: dict[str, Any]) -> HttpResponse:
             return problem("invalid_request", HTTPStatus.BAD_REQUEST, detail=_first(error.detail))
         case APIException():
             return _by_framework(error)
+        case OperationalError() | InterfaceError():  # the database is away, or has no connection left
+            logger.error("the database could not be asked", exc_info=error)
+            return _refused(Busy())
         case _:
             logger.error("a request failed", exc_info=error)
             sentence = "Something went wrong on the server. Please try again."

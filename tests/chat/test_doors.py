@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import InterfaceError, OperationalError
 from django.test import Client, override_settings
 from django.urls import URLPattern, path
 from rest_framework.request import Request
@@ -227,3 +228,15 @@ def test_a_fault_says_nothing_about_our_inside_and_is_logged(user: User, caplog:
     assert b"secret" not in response.content
     assert b"Traceback" not in response.content
     assert any(record.exc_info and "SELECT secret" in str(record.exc_info[1]) for record in caplog.records)
+
+
+@pytest.mark.parametrize("error", [OperationalError("secret: connection refused"), InterfaceError("secret: closed")])
+def test_a_database_that_is_away_is_a_reason_to_come_back(
+    user: User, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        response = refusal(user, error)
+
+    assert (response.status_code, response.json()["code"], response["Retry-After"]) == (503, "busy", "5")
+    assert b"secret" not in response.content
+    assert any(record.exc_info and record.exc_info[1] is error for record in caplog.records)
