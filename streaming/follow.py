@@ -53,7 +53,7 @@ async def follow(
                 continue  # however long that took, the tail may be further by now
             for frame in _live(view, tail):
                 yield frame
-            if view.seq != tail.last:
+            if view.seq != tail.last or view.lags(tail.draft):
                 continue
             for frame in _asides(view, tail, viewer, patience):
                 yield frame
@@ -134,7 +134,10 @@ def grown(view: View, tail: Tail, viewer: Viewer) -> list[Delta]:
     if draft is None or viewer.told or draft is not view.followed or view.seq != tail.last:
         return []
     viewer.looks()
-    return view.draft(draft)
+    frames = view.draft(draft)
+    if view.lags(draft):
+        viewer.wake()  # there is more: look again before waiting
+    return frames
 
 
 def _live(view: View, tail: Tail) -> Iterator[Followed]:

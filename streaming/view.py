@@ -55,7 +55,9 @@ class View:
         return draft is not None and draft.after_seq >= self.ended and self.offset <= draft.length
 
     def draft(self, draft: Draft) -> list[Delta]:
-        """The frames for what is new in a draft that the viewer follows: one for each run of a channel."""
+        """The frames for what is new in a draft that the viewer follows: one for each run of a channel, and no more
+        at a time than about the largest frame has: `lags` says whether there are others. So a viewer that reads slowly
+        does not have all of it in memory."""
         parts = draft.parts
         upto = len(parts)
         if draft is not self.followed:
@@ -63,16 +65,21 @@ class View:
             self._turn = str(draft.turn_id)
             self._calls.clear()
         frames = []
-        at = self._part
-        while at < upto:
+        at, size = self._part, 0
+        while at < upto and size < LARGEST:
             first = parts[at]
             text, at = _merged(parts, at=at, upto=upto)
+            size += len(text)
             if first.call is None:
                 frames.append(self._counted(draft, first, text))
             elif self._has_from_the_beginning(first):
                 frames.append(self._arguments(draft, first, text))
         self._part = at
         return frames
+
+    def lags(self, draft: Draft | None) -> bool:
+        """Whether there is more of the draft that the viewer is in than it has."""
+        return draft is not None and draft is self.followed and self._part < len(draft.parts) and self.follows(draft)
 
     def withdraw(self) -> Reset:
         """Forget the draft: it was withdrawn, or is not stored and will not be."""

@@ -11,15 +11,17 @@ from uuid import UUID
 import pytest
 
 from history.committed import Entry
+from history.draft import Draft
 from history.events import UserMessage
 from history.log import appending
 from history.models import Conversation
 from streaming.database import in_thread
 from streaming.errors import Draining
 from streaming.follow import PAGE, follow
-from streaming.frames import CaughtUp, Event
+from streaming.frames import CaughtUp, Delta, Event
 from streaming.hub import Hub
 from streaming.tail import KEPT
+from streaming.view import LARGEST
 
 
 def append(conversation_id: UUID, count: int) -> tuple[Entry, ...]:
@@ -90,3 +92,25 @@ async def test_who_may_look_no_more_is_sent_away_between_two_pages(async_db: Non
         await numbers(frames, upto=PAGE)
         with pytest.raises(Draining):
             await numbers(frames, upto=PAGE + 1)
+
+
+async def test_a_draft_of_many_frames_comes_before_caught_up_and_whoever_may_not_look_gets_no_more(
+    async_db: None, django_user_model: Any
+) -> None:
+    owner = await django_user_model.objects.acreate(username="ada")
+    conversation = await Conversation.objects.acreate(owner=owner)
+    draft = Draft(conversation.pk, turn_id=UUID(int=1), attempt=1, hop=0, after_seq=0)
+    for _ in range(10):
+        draft.append("text", "x" * LARGEST)
+    hub = Hub(asyncio.get_running_loop())
+    with hub.tail(conversation.pk) as tail:
+        tail.draft, tail.live = draft, True
+        async with aclosing(follow(conversation.pk, hub=hub)) as frames:
+            kinds = [type(await anext(frames)) for _ in range(11)]
+        async with aclosing(follow(conversation.pk, hub=hub)) as frames:
+            await anext(frames)
+            hub.close()
+            with pytest.raises(Draining):
+                await anext(frames)
+
+    assert kinds == [Delta] * 10 + [CaughtUp]

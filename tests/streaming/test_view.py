@@ -13,7 +13,7 @@ from history.committed import Entry
 from history.draft import Draft
 from streaming.cursor import Cursor, parse
 from streaming.tail import Tail
-from streaming.view import View
+from streaming.view import LARGEST, View
 from tests.fold import Folded
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -123,6 +123,22 @@ def test_text_of_one_channel_that_has_piled_up_is_one_frame() -> None:
     frames = look(View(Cursor()), world.tail)
 
     assert [frame.text for frame in frames] == ["ab" * 100]
+
+
+def test_a_viewer_that_has_much_to_read_gets_no_more_at_a_time_than_about_the_largest_frame() -> None:
+    draft = Draft(CONVERSATION, turn_id=TURN, attempt=1, hop=0, after_seq=0)
+    for _ in range(1_000):
+        draft.append("text", "x" * 99)
+        draft.append("reasoning", "y")
+    view = View(Cursor())
+
+    looks = [view.draft(draft)]
+    while view.lags(draft):
+        looks.append(view.draft(draft))
+
+    sizes = [sum(len(frame.text) for frame in frames) for frames in looks]
+    assert max(sizes) < LARGEST + 100
+    assert Folded().fold(frame for frames in looks for frame in frames).said("text") == "x" * 99_000
 
 
 def test_a_name_that_comes_after_its_call_is_told_though_frames_have_piled_up() -> None:
