@@ -105,7 +105,7 @@ async def test_a_draft_of_many_frames_comes_before_caught_up_and_whoever_may_not
     hub = Hub(asyncio.get_running_loop())
     with hub.tail(conversation.pk) as tail:
         tail.draft, tail.live = draft, True
-        async with aclosing(follow(conversation.pk, hub=hub)) as frames:
+        async with aclosing(follow(conversation.pk, hub=hub)) as frames, asyncio.timeout(20):
             kinds = [type(await anext(frames)) for _ in range(11)]
         async with aclosing(follow(conversation.pk, hub=hub)) as frames:
             await anext(frames)
