@@ -39,9 +39,10 @@ class ApiKey(models.Model):
 
 class Spending(models.Model):
     """What was used on one day, by UTC: by one owner in all (`key_id` 0), or with one of the owner's API keys. What
-    calls in progress may still use is held. No foreign key to the API key: what was spent outlives it."""
+    calls in progress may still use is held. No foreign key to the API key: what was spent outlives it.
+    The database does not hold the owner's: a process of the version before must be able to delete a user."""
 
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, db_constraint=False, related_name="+")
     key_id = models.BigIntegerField(default=0)
     day = models.DateField()
     tokens = models.BigIntegerField(default=0)

@@ -187,11 +187,12 @@ class Sentiment(models.IntegerChoices):
 class Feedback(models.Model):
     """What somebody thinks of a turn's answer, and why. `at` is when they last said so.
 
-    `conversation` repeats what the turn says, so that a conversation's feedback is found by index."""
+    `conversation` repeats what the turn says, so that a conversation's feedback is found by index. The database holds
+    none of the three keys: a process of the version before, which knows no feedback, must be able to delete a turn."""
 
-    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="feedback")
-    turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="feedback")
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, db_constraint=False, related_name="feedback")
+    turn = models.ForeignKey(Turn, on_delete=models.CASCADE, db_constraint=False, related_name="feedback")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, db_constraint=False, related_name="+")
     sentiment = models.PositiveSmallIntegerField(choices=Sentiment)
     comment = models.TextField(blank=True, default="")
     at = models.DateTimeField()

@@ -29,7 +29,7 @@ class Migration(migrations.Migration):
                 ('tokens_held', models.BigIntegerField(default=0)),
                 ('cost', models.DecimalField(decimal_places=8, default=Decimal('0'), max_digits=16)),
                 ('cost_held', models.DecimalField(decimal_places=8, default=Decimal('0'), max_digits=16)),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('owner', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
             options={
                 'verbose_name_plural': 'spending',
