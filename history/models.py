@@ -190,7 +190,9 @@ class Feedback(models.Model):
     `conversation` repeats what the turn says, so that a conversation's feedback is found by index. The database holds
     none of the three keys: a process of the version before, which knows no feedback, must be able to delete a turn."""
 
-    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, db_constraint=False, related_name="feedback")
+    conversation = models.ForeignKey(
+        Conversation, on_delete=models.CASCADE, db_constraint=False, related_name="feedback"
+    )
     turn = models.ForeignKey(Turn, on_delete=models.CASCADE, db_constraint=False, related_name="feedback")
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, db_constraint=False, related_name="+")
     sentiment = models.PositiveSmallIntegerField(choices=Sentiment)
