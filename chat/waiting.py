@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
 from typing import Any
 
-from asgiref.sync import SyncToAsync, sync_to_async
+from asgiref.sync import AsyncToSync, SyncToAsync, sync_to_async
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -48,8 +48,11 @@ def awaited(view: Callable[..., HttpResponseBase]) -> Callable[..., Coroutine[An
 
 async def leave_thread() -> None:
     """Give back the thread that Django keeps for this request, and its database connection. What needs a thread later
-    gets a new one."""
+    gets a new one; but where a middleware without a loop waits in the thread, it goes on in it, and Django must find
+    there what it has opened."""
     await sync_to_async(_close_connections)()
+    if getattr(AsyncToSync.executors, "current", None) is not None:
+        return
     context = SyncToAsync.thread_sensitive_context.get(None)
     if context is not None:
         executor = SyncToAsync.context_to_thread_executor.pop(context, None)

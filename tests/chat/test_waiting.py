@@ -144,6 +144,10 @@ async def test_a_view_that_need_not_wait_answers_at_once() -> None:
 # Behind middleware that knows no event loop
 
 
+opened: list[BaseDatabaseWrapper] = []
+"""The connections that it has used last."""
+
+
 @sync_only_middleware
 def old_fashioned(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
     """As sites have it: uses the database before and after."""
@@ -152,6 +156,7 @@ def old_fashioned(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Ca
         connection.ensure_connection()
         response = get_response(request)
         connection.ensure_connection()
+        opened.append(connections[DEFAULT_DB_ALIAS])
         response["X-Old"] = "fashioned"
         return response
 
@@ -159,10 +164,13 @@ def old_fashioned(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Ca
 
 
 @pytest.fixture
-def old_site(settings: Any) -> None:
-    """A site with such a middleware in the middle of the others."""
+def old_site(settings: Any) -> Iterator[None]:
+    """A site with such a middleware in the middle of the others, which has lost no connection at the end."""
     middleware = list(settings.MIDDLEWARE)
     settings.MIDDLEWARE = [*middleware[:3], f"{__name__}.old_fashioned", *middleware[3:]]
+    opened.clear()
+    yield
+    assert [held for held in opened if held.connection is not None] == []
 
 
 async def key_of(on: Stage) -> dict[str, str]:
