@@ -10,8 +10,12 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.db import connection, connections
+from hypothesis import settings
 
 from tests.provider import ProviderProcess
+
+settings.register_profile("verbatim", deadline=None)  # no test is red because the machine is busy
+settings.load_profile("verbatim")
 
 HERE = Path(__file__).parent
 DATABASE_FIXTURES = {"db", "transactional_db", "django_db_reset_sequences"}
