@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError
+from django.db import transaction
 from django.utils import timezone
 
 from history.errors import NotFound
-from history.models import Feedback, Sentiment, Turn
+from history.models import Conversation, Feedback, Sentiment, Turn
 
 
 def give(turn: Turn, *, owner_id: Any, sentiment: Sentiment, comment: str) -> tuple[Feedback, bool]:
@@ -18,15 +18,16 @@ def give(turn: Turn, *, owner_id: Any, sentiment: Sentiment, comment: str) -> tu
     True if they had said nothing. Raises `NotFound` if the turn is gone.
     """
     said = {"sentiment": sentiment, "comment": comment, "at": timezone.now()}
-    try:
+    with transaction.atomic():
+        conversation = Conversation.objects.select_for_update(no_key=True).filter(pk=turn.conversation_id)
+        if conversation.values_list("pk").first() is None:  # deleted meanwhile; from here on it cannot be
+            raise NotFound
         return Feedback.objects.update_or_create(
             turn_id=turn.pk,
             owner_id=owner_id,
             defaults=said,
             create_defaults={**said, "conversation_id": turn.conversation_id},
         )
-    except IntegrityError:  # on commit: the turn was deleted meanwhile
-        raise NotFound from None
 
 
 def withdraw(turn_id: UUID, *, owner_id: Any) -> None:
