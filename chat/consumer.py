@@ -17,7 +17,7 @@ from access.errors import AccessEnded
 from access.principals import Principal, Scope
 from access.sockets import OriginRefused, principal_for_scope
 from chat.close import BY_CODE, Close
-from chat.parsing import depth_exceeds
+from chat.rest.parsing import depth_exceeds
 from history.conf import chat_settings
 from history.errors import ChatError
 from streaming import engine, turns

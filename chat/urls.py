@@ -2,19 +2,20 @@
 
 from django.urls import path, re_path
 
-from chat import browse, pages
-from chat.ai_chat import Chat
-from chat.answers import TurnResponse
-from chat.api import Nothing
-from chat.browse import Schema
-from chat.choices import ModelList
-from chat.conversations import ConversationDetail, ConversationList
-from chat.events import ConversationEvents
-from chat.feedback import ConversationFeedback, GiveFeedback
-from chat.streaming_chat import Interrupt, StreamingChat
-from chat.streams import ConversationStream, TurnStream
-from chat.turns import ConversationTurns, TurnDetail, TurnRetry, TurnStop
-from chat.waiting import awaited
+from chat import pages
+from chat.lightspeed.ai_chat import Chat
+from chat.lightspeed.views import Interrupt, StreamingChat
+from chat.rest import browse
+from chat.rest.answers import TurnResponse
+from chat.rest.api import Nothing
+from chat.rest.browse import Schema
+from chat.rest.choices import ModelList
+from chat.rest.conversations import ConversationDetail, ConversationList
+from chat.rest.events import ConversationEvents
+from chat.rest.feedback import ConversationFeedback, GiveFeedback
+from chat.rest.streams import ConversationStream, TurnStream
+from chat.rest.turns import ConversationTurns, TurnDetail, TurnRetry, TurnStop
+from chat.rest.waiting import awaited
 
 app_name = "verbatim"
 

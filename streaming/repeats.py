@@ -22,6 +22,10 @@ AFTER_RESTART = timedelta(seconds=60)
 """How long after its end a turn that was restarted is still found by what it was asked."""
 
 
+RECENT = timedelta(days=1)
+"""How old a turn may be that is found by what it was asked."""
+
+
 class Position(NamedTuple):
     """A place in one turn's answer."""
 
@@ -93,7 +97,8 @@ def _shown(turns: QuerySet[Turn], *, again: Again) -> Turn | None:
     found = turns.filter(pk=again.position.turn_id).first() if again.position is not None else None
     if found is None and again.by_content:
         restarted = Q(attempt__gt=1, ended_at__gt=Now() - AFTER_RESTART)
-        found = turns.filter(Q(status__in=ACTIVE) | restarted).order_by("-created_at").first()
+        recent = turns.filter(created_at__gt=Now() - RECENT)  # so that of many turns the newest are enough to look at
+        found = recent.filter(Q(status__in=ACTIVE) | restarted).order_by("-created_at").first()
     return found
 
 

@@ -21,7 +21,7 @@ from django.views.generic import View
 
 from access.keys import create_key
 from access.principals import Scope
-from chat.conversations import ConversationDetail
+from chat.rest.conversations import ConversationDetail
 from config.urls import urlpatterns
 from history import conversations
 from history.models import Conversation, Turn

@@ -11,8 +11,8 @@ from django.conf import settings
 
 from access.errors import UnknownModel
 from chat.close import BY_CODE, Close
-from chat.problems import STATUS
 from chat.protocol import EXAMPLES, error_classes, rewritten, sections
+from chat.rest.problems import STATUS
 from history.errors import ChatError
 from llm.errors import Malformed
 from streaming import frames

@@ -14,7 +14,7 @@ from schemathesis import checks
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks as openapi
 
-from chat.browse import document
+from chat.rest.browse import document
 from chat.urls import urlpatterns
 from tests.client import Client, ended
 from tests.provider import ProviderProcess

@@ -13,10 +13,10 @@ from rest_framework.request import Request
 
 from access import selectors
 from access.principals import Principal
-from chat import problems
-from chat.api import ApiView
-from chat.schema import describes
-from chat.waiting import Pending
+from chat.rest import problems
+from chat.rest.api import ApiView
+from chat.rest.schema import describes
+from chat.rest.waiting import Pending
 from history import answers
 from history.answers import Answer
 from history.conf import chat_settings

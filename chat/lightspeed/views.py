@@ -14,15 +14,15 @@ from rest_framework.response import Response
 
 from access import selectors
 from access.principals import Principal, Scope
-from chat import lightspeed_errors
-from chat.api import ApiView
-from chat.asking import again
-from chat.lightspeed import Answer, Style
-from chat.lightspeed_frames import AnyFrame, ErrorFrame, Sent, as_sse, as_text
-from chat.lightspeed_request import ChatRequest, InterruptRequest, asked_in
-from chat.schema import EVENT_STREAM, KEYED, OF_BODIES, REFUSALS, REFUSED_TURN, describes, stream_of
-from chat.streams import HEADERS
-from chat.waiting import leave_thread
+from chat.lightspeed import errors
+from chat.lightspeed.fold import Answer, Style
+from chat.lightspeed.frames import AnyFrame, ErrorFrame, Sent, as_sse, as_text
+from chat.lightspeed.request import ChatRequest, InterruptRequest, asked_in
+from chat.rest.api import ApiView
+from chat.rest.asking import again, headers_of
+from chat.rest.schema import EVENT_STREAM, KEYED, OF_BODIES, REFUSALS, REFUSED_TURN, describes, stream_of
+from chat.rest.streams import HEADERS
+from chat.rest.waiting import leave_thread
 from history.conf import chat_settings
 from history.errors import ChatError
 from history.models import ACTIVE
@@ -34,7 +34,7 @@ INTERRUPTED = "Streaming request interrupted"
 NOTHING_TO_INTERRUPT = "Streaming request already completed; nothing to interrupt"
 PLAIN = "text/plain; charset=utf-8"
 Responses = Mapping[int | tuple[int, str], Any]
-REFUSED: Responses = dict.fromkeys((*REFUSALS, *OF_BODIES, *REFUSED_TURN), lightspeed_errors.Refusal)
+REFUSED: Responses = dict.fromkeys((*REFUSALS, *OF_BODIES, *REFUSED_TURN), errors.Refusal)
 ANSWER: Responses = {
     (200, EVENT_STREAM): stream_of("The answer as it is written.", frame=AnyFrame),
     (200, "text/plain"): {"type": "string", "description": "The answer's text, if `media_type` says so."},
@@ -54,7 +54,7 @@ class LightspeedView(ApiView):
     """Refuses in lightspeed's words."""
 
     def get_exception_handler(self) -> Callable[[Exception, dict[str, Any]], HttpResponse]:
-        return lightspeed_errors.respond
+        return errors.respond
 
 
 class StreamingChat(LightspeedView):
@@ -70,7 +70,7 @@ class StreamingChat(LightspeedView):
         return StreamingHttpResponse(
             speak(started, principal=self.principal, write=as_text if asked.plain else as_sse, style=chosen()),
             content_type=PLAIN if asked.plain else EVENT_STREAM,
-            headers=_headers(started),
+            headers={**HEADERS, **headers_of(started)},
         )
 
 
@@ -128,10 +128,4 @@ async def speak(
                 if answer.over:
                     return
     except ChatError as error:
-        yield write(Sent(ErrorFrame(data=lightspeed_errors.of_refusal(error))))
-
-
-def _headers(started: Started) -> dict[str, str]:
-    replayed = {"Idempotency-Replayed": "true"} if started.cached else {}
-    ids = {"X-Verbatim-Turn": str(started.turn_id), "X-Verbatim-Conversation": str(started.conversation_id)}
-    return {**HEADERS, **ids, **replayed}
+        yield write(Sent(ErrorFrame(data=errors.of_refusal(error))))

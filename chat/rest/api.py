@@ -15,9 +15,9 @@ from rest_framework.views import APIView
 
 from access.authentication import ApiKeyAuthentication, BrowserAuthentication, principal_of
 from access.principals import Principal, Scope
-from chat import problems
-from chat.parsing import BoundedJsonParser
-from chat.schema import DoorSchema
+from chat.rest import problems
+from chat.rest.parsing import BoundedJsonParser
+from chat.rest.schema import DoorSchema
 from history.conf import chat_settings
 from history.errors import NotFound
 

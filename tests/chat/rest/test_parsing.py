@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.parsing import BoundedJsonParser, depth_exceeds
+from chat.rest.parsing import BoundedJsonParser, depth_exceeds
 from streaming.errors import InvalidRequest
 
 values = st.recursive(

@@ -9,8 +9,8 @@ import msgspec
 from django.http import HttpResponse
 from rest_framework.exceptions import ValidationError
 
-from chat import problems
-from chat.lightspeed_frames import ErrorData
+from chat.lightspeed.frames import ErrorData
+from chat.rest import problems
 from history.errors import ChatError
 from history.events import TurnError
 from streaming import ends

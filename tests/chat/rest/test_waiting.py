@@ -19,7 +19,7 @@ from django.urls import path
 from django.utils.decorators import sync_only_middleware
 
 from access.keys import create_key
-from chat.waiting import Pending, awaited
+from chat.rest.waiting import Pending, awaited
 from llm.scripted import says
 from llm.types import Finish, TextDelta
 from tests.asgi import Exchange, ask, asking

@@ -12,8 +12,8 @@ from rest_framework.request import Request
 from access.errors import Forbidden
 from access.principals import Principal, Scope
 from access.profiles import profile_named
-from chat.asking import request_id_of
-from chat.serializers import StrictSerializer
+from chat.rest.asking import request_id_of
+from chat.rest.serializers import StrictSerializer
 from streaming.orders import Order
 
 SSE, TEXT = "application/json", "text/plain"

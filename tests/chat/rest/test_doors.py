@@ -18,8 +18,8 @@ from rest_framework.response import Response
 from access.keys import create_key
 from access.principals import Scope
 from chat import urls
-from chat.api import ApiView
-from chat.problems import RETRY_AFTER, STATUS
+from chat.rest.api import ApiView
+from chat.rest.problems import RETRY_AFTER, STATUS
 from history.errors import ChatError
 from history.models import Conversation
 from streaming.errors import TurnActive

@@ -13,10 +13,10 @@ from rest_framework.response import Response
 
 from access import selectors
 from access.principals import Principal
-from chat.api import ApiView
-from chat.paging import Pages
-from chat.schema import describes, page_of
-from chat.serializers import ConversationOut, ConversationQuery, NoFields, Rename
+from chat.rest.api import ApiView
+from chat.rest.paging import Pages
+from chat.rest.schema import describes, page_of
+from chat.rest.serializers import ConversationOut, ConversationQuery, NoFields, Rename
 from history import conversations
 from history.errors import NotFound
 from history.models import Conversation

@@ -13,9 +13,9 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET
 
-from chat import lightspeed_errors as errors
-from chat import lightspeed_frames as wire
-from chat.lightspeed_frames import AnyFrame, Sent
+from chat.lightspeed import errors
+from chat.lightspeed import frames as wire
+from chat.lightspeed.frames import AnyFrame, Sent
 from history import events
 from llm.types import ToolCall, Usage
 from streaming.cursor import Cursor, parse

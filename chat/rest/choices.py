@@ -7,9 +7,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from access.profiles import profile_for, profiles_for
-from chat.api import ApiView
-from chat.schema import describes
-from chat.serializers import Serializer
+from chat.rest.api import ApiView
+from chat.rest.schema import describes
+from chat.rest.serializers import Serializer
 
 
 class ModelOut(Serializer):

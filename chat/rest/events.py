@@ -10,9 +10,9 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from access import selectors
-from chat.api import ApiView
-from chat.schema import describes
-from chat.serializers import EventRange
+from chat.rest.api import ApiView
+from chat.rest.schema import describes
+from chat.rest.serializers import EventRange
 from history import log
 from history.committed import Entry
 from streaming.cursor import Cursor

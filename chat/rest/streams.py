@@ -13,10 +13,10 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
 from access import selectors
-from chat.api import ApiView
-from chat.schema import EVENT_STREAM, describes, stream_of
-from chat.serializers import AfterQuery
-from chat.waiting import leave_thread
+from chat.rest.api import ApiView
+from chat.rest.schema import EVENT_STREAM, describes, stream_of
+from chat.rest.serializers import AfterQuery
+from chat.rest.waiting import leave_thread
 from history.errors import ChatError
 from history.models import ACTIVE, Turn
 from streaming import engine

@@ -6,11 +6,11 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from access.principals import Scope
-from chat.answers import FAILURES, AnswerBody, answer
-from chat.api import ApiView
-from chat.asking import headers_of
-from chat.lightspeed_request import ChatRequest, asked_in
-from chat.schema import KEYED, REFUSED_TURN, describes
+from chat.lightspeed.request import ChatRequest, asked_in
+from chat.rest.answers import FAILURES, AnswerBody, answer
+from chat.rest.api import ApiView
+from chat.rest.asking import headers_of
+from chat.rest.schema import KEYED, REFUSED_TURN, describes
 from streaming.turns import start_turn
 
 

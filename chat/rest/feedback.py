@@ -10,10 +10,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from access import selectors
-from chat.api import ApiView
-from chat.paging import Pages
-from chat.schema import describes, page_of
-from chat.serializers import FeedbackIn, FeedbackOut, PageQuery
+from chat.rest.api import ApiView
+from chat.rest.paging import Pages
+from chat.rest.schema import describes, page_of
+from chat.rest.serializers import FeedbackIn, FeedbackOut, PageQuery
 from history import feedback
 from history.models import ACTIVE
 from streaming.errors import TurnActive

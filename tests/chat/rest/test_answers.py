@@ -16,7 +16,7 @@ from django.test import Client, override_settings
 from access.errors import UnknownModel
 from access.keys import create_key
 from access.principals import Scope
-from chat import problems
+from chat.rest import problems
 from history.events import AssistantMessage, EventData, Source, ToolResult, TurnEnded, TurnError, UserMessage
 from history.log import appending
 from history.models import Conversation, Status, Turn

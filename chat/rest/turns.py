@@ -13,11 +13,11 @@ from rest_framework.response import Response
 
 from access import selectors
 from access.principals import Principal
-from chat.api import ApiView
-from chat.asking import request_id_of
-from chat.paging import Pages
-from chat.schema import KEYED, REFUSED_TURN, describes, page_of
-from chat.serializers import NoFields, PageQuery, Retry, TurnOut
+from chat.rest.api import ApiView
+from chat.rest.asking import request_id_of
+from chat.rest.paging import Pages
+from chat.rest.schema import KEYED, REFUSED_TURN, describes, page_of
+from chat.rest.serializers import NoFields, PageQuery, Retry, TurnOut
 from history import log
 from history.errors import NotFound
 from history.events import Kind

@@ -13,15 +13,15 @@ from drf_spectacular.settings import patched_settings
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from chat.api import ApiView
 from chat.policy import SELF, strict_but
+from chat.rest.api import ApiView
 
 SETTINGS: dict[str, Any] = {
     "TITLE": "Verbatim",
     "VERSION": "1",
     "DESCRIPTION": "Chat with a language model: what a viewer saw is, word for word, what is stored.",
     "OAS_VERSION": "3.1.0",
-    "POSTPROCESSING_HOOKS": ["chat.schema.with_structs"],
+    "POSTPROCESSING_HOOKS": ["chat.rest.schema.with_structs"],
     "SORT_OPERATIONS": False,
     "COMPONENT_SPLIT_PATCH": False,
 }

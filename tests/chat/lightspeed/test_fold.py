@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.lightspeed import Answer, Style
-from chat.lightspeed_frames import AnyFrame, as_sse, as_text
+from chat.lightspeed.fold import Answer, Style
+from chat.lightspeed.frames import AnyFrame, as_sse, as_text
 from history.committed import Entry
 from history.draft import Draft
 from history.events import Kind

@@ -1,0 +1,1 @@
+"""The REST interface: its views, and what they have in common."""
