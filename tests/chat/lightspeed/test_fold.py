@@ -292,7 +292,7 @@ def test_who_comes_back_after_the_end_hears_nothing_more() -> None:
 
 
 def test_every_frame_in_protocol_is_one_and_every_one_is_there() -> None:
-    document = (Path(__file__).parents[2] / "PROTOCOL.md").read_text(encoding="utf-8")
+    document = (Path(__file__).parents[3] / "PROTOCOL.md").read_text(encoding="utf-8")
     shown = re.findall(r'^data: (\{"event":.*\})$', document, flags=re.MULTILINE)
     decoded = [msgspec.json.decode(line, type=AnyFrame) for line in shown]
 
