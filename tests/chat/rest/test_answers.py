@@ -372,7 +372,11 @@ async def test_a_deleted_conversation_ends_the_waiting(stage: Any) -> None:
     await in_thread(delete_conversation, on.principal, turn.conversation_id)
     answer = await caller.whole()
 
-    assert (answer.status, answer.json["code"]) == (404, "not_found")
+    # Its turn is stopped first: who waits may read that end just before it is gone.
+    assert (answer.status, answer.json.get("code"), answer.json.get("status")) in (
+        (404, "not_found", 404),
+        (200, None, "cancelled"),
+    )
 
 
 async def test_the_end_of_the_process_ends_the_waiting(stage: Any) -> None:
