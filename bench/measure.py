@@ -57,7 +57,8 @@ class Neighbours:
 
     def percent(self) -> float:
         """Until now. Much more than nothing means that figures cannot be believed."""
-        return (self._theirs() - self._before) / (time.monotonic() - self._began) / CORES * 100
+        used = self._theirs() - self._before  # the kernel counts in ticks, so nothing may look like less than nothing
+        return max(0.0, used / (time.monotonic() - self._began) / CORES * 100)
 
     def _theirs(self) -> float:
         machine = psutil.cpu_times(percpu=True)
