@@ -22,11 +22,10 @@ from access.models import Spending
 from access.principals import Principal, UserId
 from history.conf import chat_settings
 from history.locks import transaction_within
-from history.models import ACTIVE, Turn
+from history.models import ACTIVE, IS_ACTIVE, Turn
 from history.status import LOCK_TIMEOUT
 
 MINUTE = timedelta(minutes=1)
-IS_ACTIVE = Q(status__in=ACTIVE)
 BOOLEAN = BooleanField()
 IS_RECENT = Q(created_at__gt=Now() - MINUTE)
 SOON = 5

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from history.draft import Draft, Stretch
-from history.models import ACTIVE, DeltaBatch, Turn
+from history.models import IS_ACTIVE, DeltaBatch, Turn
 
 COLUMNS = ("turn_id", "attempt", "hop", "start", "text", "runs")
 KEY = COLUMNS[:4]
@@ -46,7 +46,7 @@ def drop(turn_id: UUID, *, attempt: int) -> None:
 
 def sweep(*, older: float) -> int:
     """Delete what is older than so many seconds and of no turn in progress; how many rows that were."""
-    active = Turn.objects.filter(status__in=ACTIVE).values("pk")
+    active = Turn.objects.filter(IS_ACTIVE).values("pk")
     orphans = DeltaBatch.objects.filter(at__lt=Now() - timedelta(seconds=older)).exclude(turn_id__in=active)
     return orphans.delete()[0]
 

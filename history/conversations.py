@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from history.committed import Committed, tell
 from history.errors import NotFound
-from history.models import ACTIVE, Conversation, DeltaBatch, Event, Feedback, Turn
+from history.models import IS_ACTIVE, Conversation, DeltaBatch, Event, Feedback, Turn
 from history.stopping import stop
 
 
@@ -24,7 +24,7 @@ def create(owner_id: Any) -> Conversation:
 
 def with_active_turn(rows: QuerySet[Conversation]) -> QuerySet[Conversation]:
     """Each with `active_turn`, the id of the turn that is being answered in it, or None."""
-    active = Turn.objects.filter(conversation=OuterRef("pk"), status__in=ACTIVE)
+    active = Turn.objects.filter(IS_ACTIVE, conversation=OuterRef("pk"))
     annotated: QuerySet[Any] = rows.annotate(active_turn=Subquery(active.values("pk")[:1]))
     return annotated
 
@@ -44,7 +44,7 @@ def rename(conversation_id: UUID, *, title: str) -> None:
 
 def delete(conversation_id: UUID) -> None:
     """Stop what runs in a conversation and delete it with everything in it; who follows it is told."""
-    active = Turn.objects.filter(conversation_id=conversation_id, status__in=ACTIVE)
+    active = Turn.objects.filter(IS_ACTIVE, conversation_id=conversation_id)
     for turn_id in active.values_list("pk", flat=True):
         stop(turn_id)
     with transaction.atomic():

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Lookup, Q
 from django.db.models.functions import Now
 
 from history.events import Kind
@@ -22,6 +22,12 @@ class Utf8Json(json.JSONEncoder):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{**options, "ensure_ascii": False})
+
+
+if TYPE_CHECKING:
+    TextLookup = Lookup[str]
+else:
+    TextLookup = Lookup
 
 
 class Conversation(models.Model):
@@ -118,6 +124,24 @@ class Turn(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+
+class OneOf(TextLookup):
+    """Like `in`, with the values written out: SQLite uses a partial index only where it can read that the rows are in
+    it, and of a parameter it reads nothing. For our own words, never for what somebody sends."""
+
+    lookup_name = "one_of"
+    prepare_rhs = False
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        left, params = self.process_lhs(compiler, connection)
+        words = ", ".join(f"'{word}'" for word in self.rhs)
+        return f"{left} IN ({words})", tuple(params)
+
+
+Turn._meta.get_field("status").register_lookup(OneOf)
+IS_ACTIVE = Q(status__one_of=ACTIVE)
+"""The turns that are not over, found by the indexes of those that are not."""
 
 
 class Event(models.Model):

@@ -10,7 +10,7 @@ from history import log
 from history.batches import drafted
 from history.draft import Draft
 from history.events import Kind
-from history.models import ACTIVE, Conversation, DeltaBatch, Event, Turn
+from history.models import ACTIVE, IS_ACTIVE, Conversation, DeltaBatch, Event, Turn
 
 
 def read(conversation_id: UUID, *, after: int, limit: int = 500) -> tuple[log.Page, Draft | None]:
@@ -21,7 +21,7 @@ def read(conversation_id: UUID, *, after: int, limit: int = 500) -> tuple[log.Pa
 
 def stored_drafts(conversation_ids: Collection[UUID]) -> dict[UUID, Draft]:
     """The stored part of the drafts in progress in these conversations, in a fixed number of queries."""
-    active = Turn.objects.filter(conversation_id__in=conversation_ids, status__in=ACTIVE)
+    active = Turn.objects.filter(IS_ACTIVE, conversation_id__in=conversation_ids)
     turns = {pk: (conversation_id, attempt) for pk, conversation_id, attempt in
              active.values_list("pk", "conversation_id", "attempt")}  # fmt: skip
     if not turns:

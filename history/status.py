@@ -16,7 +16,7 @@ from history.committed import Committed, tell
 from history.errors import Fenced
 from history.events import TurnEnded
 from history.locks import transaction_within
-from history.models import ACTIVE, Status, Turn
+from history.models import ACTIVE, IS_ACTIVE, Status, Turn
 
 LOCK_TIMEOUT = 0.2
 """How long the engine's one writer may wait for a row that somebody else has locked."""
@@ -94,7 +94,7 @@ def has_ended(turn_id: UUID) -> bool:
 
 def owned(engine: UUID) -> dict[UUID, tuple[int, str]]:
     """Attempt and status of the active turns that are this engine's."""
-    rows = Turn.objects.filter(engine=engine, status__in=ACTIVE).values_list("pk", "attempt", "status")
+    rows = Turn.objects.filter(IS_ACTIVE, engine=engine).values_list("pk", "attempt", "status")
     return {pk: (attempt, status) for pk, attempt, status in rows}
 
 
@@ -114,7 +114,7 @@ def not_mine(turn_ids: Iterable[UUID], *, engine: UUID) -> set[UUID]:
 
 def lapsed() -> list[tuple[UUID, UUID, int]]:
     """Conversation, turn and attempt of running turns whose process has not renewed its lease."""
-    rows = Turn.objects.filter(status__in=(Status.RUNNING, Status.STOPPING), lease_expires_at__lt=Now())
+    rows = Turn.objects.filter(IS_ACTIVE, lease_expires_at__lt=Now()).exclude(status=Status.QUEUED)
     return list(rows.values_list("conversation_id", "pk", "attempt"))
 
 

@@ -17,7 +17,7 @@ from history import compaction, status, stopping
 from history.compaction import Place
 from history.errors import Fenced
 from history.events import TurnEnded, TurnError
-from history.models import ACTIVE, Event, Status, Turn
+from history.models import ACTIVE, IS_ACTIVE, Event, Status, Turn
 from llm.types import Usage
 from tests.history.stage import (
     at_once,
@@ -354,3 +354,16 @@ def test_an_owner_has_one_turn_per_request_id_however_many_are_made_at_once(user
     assert sum(isinstance(turn, IntegrityError) for turn in made) == HANDS - 1
     assert all(isinstance(turn, Turn) for turn in others + keyless)
     assert Turn.objects.filter(owner=user, request_id="key").count() == 1
+
+
+def test_what_is_asked_of_active_turns_is_found_by_their_indexes(user: User) -> None:
+    """Of many turns few are active: SQLite uses a partial index only for values that it can read."""
+    conversation = new_conversation(user)
+
+    by_owner = Turn.objects.filter(IS_ACTIVE, owner_id=user.pk).explain()
+    by_conversation = Turn.objects.filter(IS_ACTIVE, conversation_id=conversation.pk).explain()
+
+    if connection.vendor == "sqlite":  # PostgreSQL scans a table that has hardly a row
+        assert "turn_active_of_owner" in by_owner
+        assert "one_active_turn_per_conversation" in by_conversation
+    assert "queued" in str(Turn.objects.filter(IS_ACTIVE).query)
