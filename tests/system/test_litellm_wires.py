@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
-from llm.price_list import listed
+from llm.price_list import Listed, listed
 from tests.client import Client, ended, says
 from tests.independent import IndependentProvider
 from tests.server import Kind, ServerProcess, Site
@@ -51,6 +52,9 @@ def chat(llmock_process: IndependentProvider) -> Data:
             "model": model,
             "base_url": llmock_process.root + path,
             "api_key_name": "OTHERS_KEY",
+            "prices": msgspec.to_builtins(
+                entry_of(model).prices
+            ),
         }
         for name, (model, path) in MODELS.items()
     ]
@@ -108,9 +112,14 @@ async def test_a_turn_with_a_tool_ends_completed_with_its_usage_and_cost(
     assert llmock.findings() == set()
 
 
-def cost_of(usage: Data, *, model: str) -> Decimal:
+def entry_of(model: str) -> Listed:
     entry = listed(model) or listed(model.partition("/")[2])
     assert entry is not None
+    return entry
+
+
+def cost_of(usage: Data, *, model: str) -> Decimal:
+    entry = entry_of(model)
     assert entry.input_cost_per_token is not None
     assert entry.output_cost_per_token is not None
     dollars: Decimal = usage["prompt"] * entry.input_cost_per_token + usage["completion"] * entry.output_cost_per_token
