@@ -52,9 +52,7 @@ def chat(llmock_process: IndependentProvider) -> Data:
             "model": model,
             "base_url": llmock_process.root + path,
             "api_key_name": "OTHERS_KEY",
-            "prices": msgspec.to_builtins(
-                entry_of(model).prices
-            ),
+            "prices": msgspec.to_builtins(entry_of(model).prices),
         }
         for name, (model, path) in MODELS.items()
     ]
