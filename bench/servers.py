@@ -45,10 +45,10 @@ class Site:
         }
         self.manage("migrate", "--verbosity", "0")
 
-    def at(self, database_url: str) -> Site:
-        """The same site at another database, which has all tables already."""
+    def at(self, database_url: str, **env: str) -> Site:
+        """The same site at another database, which has all tables already; perhaps with more in its environment."""
         other = copy(self)
-        other.env = {**self.env, "DATABASE_URL": database_url}
+        other.env = {**self.env, "DATABASE_URL": database_url, **env}
         return other
 
     def manage(self, *command: str) -> str:

