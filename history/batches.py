@@ -11,15 +11,16 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from history.draft import Draft, Stretch
-from history.models import IS_ACTIVE, DeltaBatch, Turn
+from history.models import ACTIVE, IS_ACTIVE, DeltaBatch, Turn
 
 COLUMNS = ("turn_id", "attempt", "hop", "start", "text", "runs")
 KEY = COLUMNS[:4]
 
 
 def insert(fresh: Sequence[tuple[Draft, Stretch]]) -> None:
-    """Store these stretches in one transaction. What is there already is replaced: an earlier try may have been
-    committed without our hearing of it, and then the row is there, perhaps shorter.
+    """Store these stretches in one transaction, each as long as its turn is active and still on this attempt. What is
+    there already is replaced: an earlier try may have been committed without our hearing of it, and then the row is
+    there, perhaps shorter.
 
     Plain SQL, because every tick of a busy process comes here with hundreds of rows.
     """
@@ -32,6 +33,8 @@ def insert(fresh: Sequence[tuple[Draft, Stretch]]) -> None:
             stretch.start,
             stretch.text,
             json.dumps(stretch.runs),
+            turn_id.get_db_prep_value(draft.turn_id, connection),
+            draft.attempt,
         )
         for draft, stretch in fresh
     ]
@@ -66,8 +69,10 @@ def _statement() -> str:
     name = connection.ops.quote_name
     columns = ", ".join(map(name, COLUMNS))
     values = ", ".join(["%s"] * len(COLUMNS))
+    ours = f"{name('id')} = %s AND {name('attempt')} = %s AND {name('status')} IN {ACTIVE}"
     fresh = ", ".join(f"{name(column)} = excluded.{name(column)}" for column in ("text", "runs"))
     return (
-        f"INSERT INTO {name(DeltaBatch._meta.db_table)} ({columns}) VALUES ({values})"
+        f"INSERT INTO {name(DeltaBatch._meta.db_table)} ({columns}) SELECT {values}"
+        f" WHERE EXISTS (SELECT 1 FROM {name(Turn._meta.db_table)} WHERE {ours})"
         f" ON CONFLICT ({', '.join(map(name, KEY))}) DO UPDATE SET {fresh}"
     )

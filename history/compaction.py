@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 from django.db import IntegrityError
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from history import status
 from history.batches import drafted
@@ -70,12 +70,12 @@ def cancel_queued(conversation_id: UUID, *, turn_id: UUID) -> bool:
     return True
 
 
-def end_lapsed(place: Place, *, error: TurnError) -> None:
+def end_lapsed(place: Place, *, error: TurnError, still: Q = status.LAPSED) -> None:
     """End a turn whose process is gone, with what it had said: stored batches become its last message, calls without
     a result get one that says so. Raises `Fenced` if it is not gone after all, `NotFound`."""
-    with appending(place.conversation_id) as log:
+    with appending(place.conversation_id, lock_timeout=status.LOCK_TIMEOUT) as log:
         status.fence(place.turn_id, attempt=place.attempt)  # from here on nobody renews it
-        if place.turn_id not in {turn_id for _, turn_id, _ in status.lapsed()}:
+        if not Turn.objects.filter(still, pk=place.turn_id).exists():
             raise Fenced
         _end_early(log, place, error)
 

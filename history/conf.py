@@ -67,6 +67,10 @@ class ChatSettings:
     """How long a turn belongs to a process that no longer renews it."""
     lease_renewal: float = 3.0
     """How often leases are renewed, stops polled and lapsed turns looked for."""
+    max_attempts: int = 2
+    """Processes that a turn may be lost with; with the last of them it fails, and what was said is kept."""
+    doorbell_layer: str = "default"
+    """The channel layer over which processes tell each other that there is something to read. In memory: none."""
     position_poll: float = 3.0
     """How often one query compares the position of all followed conversations."""
     heartbeat: float = 15.0

@@ -29,7 +29,7 @@ def build(turn: Turn, *, system: str, budget: int, said: Sequence[Said] | None =
     `budget` is in tokens, by `estimate`. `said` are the turn's own events, where they are known.
     """
     head: tuple[Message, ...] = (SystemMessage(text=system),) if system else ()
-    own = messages_of(_events_of([turn.pk]).get(turn.pk, ()) if said is None else said)
+    own = messages_of(events_of([turn.pk]).get(turn.pk, ()) if said is None else said)
     left = budget - sum(map(estimate, head + own))
     kept: list[tuple[Message, ...]] = []
     for exchange in _ancestors(turn):
@@ -75,6 +75,15 @@ def messages_of(entries: Iterable[Said]) -> tuple[Message, ...]:
     return tuple(said)
 
 
+def events_of(turn_ids: list[UUID]) -> dict[UUID, list[Said]]:
+    """The events of each of these turns, in order."""
+    rows = Event.objects.filter(turn_id__in=turn_ids).order_by("turn_id", "seq")
+    found: dict[UUID, list[Said]] = {}
+    for turn_id, kind, data in rows.values_list("turn_id", "kind", "data"):
+        found.setdefault(turn_id, []).append((kind, data))
+    return found
+
+
 def estimate(message: Message) -> int:
     """About how many tokens a message is: a token per four bytes of UTF-8, and four for the frame around it."""
     match message:
@@ -103,7 +112,7 @@ def _ancestors(turn: Turn) -> Iterator[tuple[Message, ...]]:
     parents = _parents(turn)
     step = 1
     while ids := list(islice(parents, step)):
-        found = _events_of(ids)
+        found = events_of(ids)
         yield from (messages_of(found.get(pk, ())) for pk in ids)
         step *= 2
 
@@ -121,11 +130,3 @@ def _parents(turn: Turn) -> Iterator[UUID]:
             parents.update(page)
         yield at
         at = parents[at]
-
-
-def _events_of(turn_ids: list[UUID]) -> dict[UUID, list[Said]]:
-    rows = Event.objects.filter(turn_id__in=turn_ids).order_by("turn_id", "seq")
-    found: dict[UUID, list[Said]] = {}
-    for turn_id, kind, data in rows.values_list("turn_id", "kind", "data"):
-        found.setdefault(turn_id, []).append((kind, data))
-    return found

@@ -67,7 +67,8 @@ ACTIVE = (Status.QUEUED.value, Status.RUNNING.value, Status.STOPPING.value)
 class Turn(models.Model):
     """From one user message to the end of the answer, with everything that another process needs to carry it on.
 
-    `key_id` is the API key that asked, if one did; no foreign key, because keys come and go."""
+    `key_id` is the API key that asked, if one did; no foreign key, because keys come and go. `attempt` counts how often
+    it was claimed, `losses` how often the process that had claimed it was lost; `engine` is whose it is."""
 
     class Origin(models.TextChoices):
         """How the turn came here."""
@@ -90,6 +91,7 @@ class Turn(models.Model):
 
     status = models.CharField(max_length=9, choices=Status, default=Status.QUEUED)
     attempt = models.PositiveSmallIntegerField(default=0)
+    losses = models.PositiveSmallIntegerField(db_default=0)
     engine = models.UUIDField(null=True)
     lease_expires_at = models.DateTimeField(null=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
@@ -22,6 +22,23 @@ LOCK_TIMEOUT = 0.2
 """How long the engine's one writer may wait for a row that somebody else has locked."""
 
 FINISH_REASON = 50
+
+LAPSED = Q(lease_expires_at__lte=Now())
+"""Matches turns that were not renewed in time."""
+RELEASED = Q(engine=None, lease_expires_at__lte=Now())
+"""Matches turns that a process has given back."""
+
+
+class Abandoned(NamedTuple):
+    """A turn in progress on which nobody works: `still` matches its row for as long as that is so."""
+
+    conversation_id: UUID
+    turn_id: UUID
+    attempt: int
+    status: str
+    losses: int
+    released: bool
+    still: Q
 
 
 def fence(turn_id: UUID, *, attempt: int) -> None:
@@ -112,10 +129,24 @@ def not_mine(turn_ids: Iterable[UUID], *, engine: UUID) -> set[UUID]:
     return ids - set(mine.values_list("pk", flat=True))
 
 
-def lapsed() -> list[tuple[UUID, UUID, int]]:
-    """Conversation, turn and attempt of running turns whose process has not renewed its lease."""
-    rows = Turn.objects.filter(IS_ACTIVE, lease_expires_at__lt=Now()).exclude(status=Status.QUEUED)
-    return list(rows.values_list("conversation_id", "pk", "attempt"))
+def release(turn_id: UUID, *, attempt: int) -> None:
+    """Edge i, running → running: the turn is nobody's, and whoever sees it may take it over at once. Raises `Fenced`.
+    One that is being stopped keeps its status, and is ended by whoever sees it."""
+    rows = Turn.objects.filter(pk=turn_id, attempt=attempt, status__in=ACTIVE)
+    if not _change(rows, engine=None, lease_expires_at=Now()):
+        raise Fenced
+
+
+def abandoned(still: Q, *, among: Iterable[UUID] | None = None) -> list[Abandoned]:
+    """The turns in progress that match, of these or of all; who has waited longest comes first."""
+    rows = Turn.objects.filter(IS_ACTIVE, still).exclude(status=Status.QUEUED).order_by("lease_expires_at")
+    if among is not None:
+        rows = rows.filter(pk__in=list(among))
+    found = rows.values_list("conversation_id", "pk", "attempt", "status", "losses", "engine")
+    return [
+        Abandoned(conversation_id, pk, attempt, state, losses, engine is None, still)
+        for conversation_id, pk, attempt, state, losses, engine in found
+    ]
 
 
 def forgotten(*, after: float) -> list[UUID]:

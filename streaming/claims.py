@@ -17,6 +17,7 @@ from history.context import Said
 from history.errors import NotFound
 from history.models import Turn
 from history.options import Options
+from history.progress import Progress, progress_of
 from llm.registry import Profile
 from llm.types import ChatRequest, Sampling, ToolSpec
 
@@ -28,7 +29,8 @@ REPLY_RESERVE = 4_096
 
 
 class Claimed(NamedTuple):
-    """A turn that is this engine's now. `budget` is what the messages of one call may have, in tokens."""
+    """A turn that is this engine's now, and how far it had come. `budget` is what the messages of one call may have, in
+    tokens."""
 
     place: Place
     payer: Payer
@@ -36,6 +38,7 @@ class Claimed(NamedTuple):
     request: ChatRequest
     budget: int
     last_seq: int
+    progress: Progress
 
 
 class Begun(NamedTuple):
@@ -54,7 +57,8 @@ def claim(turn_id: UUID, *, engine: UUID) -> int | None:
 
 def gather(turn_id: UUID, *, attempt: int, tools: tuple[ToolSpec, ...], begun: Begun | None = None) -> Claimed:
     """What the loop of a claimed turn needs. Raises `UnknownModel` if its profile is gone, `NotFound` if it is."""
-    turn, said, last_seq = begun if begun is not None and attempt == FIRST else _read(turn_id)
+    turn, events, last_seq = begun if begun is not None and attempt == FIRST else _read(turn_id)
+    progress = progress_of(events)
     options = msgspec.convert(turn.options, Options)
     profile = profile_of(options.profile)
     sampling = options.sampling or profile.sampling
@@ -62,21 +66,21 @@ def gather(turn_id: UUID, *, attempt: int, tools: tuple[ToolSpec, ...], begun: B
     system = "\n\n".join(filter(None, (profile.system_prompt, options.system)))
     budget = profile.context_window - _reserve(sampling, offered)
     request = ChatRequest(
-        messages=context.build(turn, system=system, budget=budget, said=said),
+        messages=context.build(turn, system=system, budget=budget, said=progress.said),
         tools=offered,
         tool_choice=options.tool_choice,
         sampling=sampling,
         call_id=f"{turn.pk}:{attempt}",
     )
     place = Place(turn.conversation_id, turn.pk, attempt)
-    return Claimed(place, Payer(turn.owner_id, turn.key_id), profile, request, budget, last_seq)
+    return Claimed(place, Payer(turn.owner_id, turn.key_id), profile, request, budget, last_seq, progress)
 
 
-def _read(turn_id: UUID) -> tuple[Turn, Sequence[Said] | None, int]:
+def _read(turn_id: UUID) -> tuple[Turn, Sequence[Said], int]:
     turn = Turn.objects.select_related("conversation").filter(pk=turn_id).first()
     if turn is None:
         raise NotFound
-    return turn, None, turn.conversation.last_seq
+    return turn, context.events_of([turn_id]).get(turn_id, []), turn.conversation.last_seq
 
 
 def _reserve(sampling: Sampling, tools: tuple[ToolSpec, ...]) -> int:

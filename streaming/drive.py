@@ -31,15 +31,17 @@ Cost = Callable[[Usage], Decimal | None]
 class Drive:
     """One turn on its way from the loop to the viewers and the log."""
 
-    def __init__(self, place: Place, *, tail: Tail, writer: Writer, cost: Cost) -> None:
+    def __init__(self, place: Place, *, hop: int, tail: Tail, writer: Writer, cost: Cost) -> None:
         self._place = place
         self._tail = tail
         self._writer = writer
         self._cost = cost
-        self._draft = self._open(hop=0)
+        self._draft = self._open(hop=hop)
+        self.has_ended = False
 
     async def run(self, items: AsyncGenerator[Item, None]) -> None:
-        """Show and store every item. Raises `Fenced` or `NotFound` when the turn is not ours any more."""
+        """Show and store every item; all of it is stored when this returns. Raises `Fenced` or `NotFound` when the turn
+        is not ours any more."""
         try:
             async with aclosing(items):
                 async for item in items:
@@ -57,6 +59,9 @@ class Drive:
         except Exception:
             await self._write(self._writer.flush)  # what was shown is to be stored, though the turn fails
             raise
+        else:
+            if not self.has_ended:
+                await self._write(self._writer.flush)
         finally:
             self._close()
 
@@ -83,6 +88,7 @@ class Drive:
         await self._write(
             self._compacting(partial(compaction.end_turn, self._place, ended=ended, message=item.message))
         )
+        self.has_ended = True
 
     def _open(self, *, hop: int) -> Draft:
         place = self._place

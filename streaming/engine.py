@@ -8,14 +8,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID, uuid4
 
 from django.db import connections
 
 from access import limits
 from access.profiles import model_of, registry
-from history import batches, committed, compaction
+from history import batches, committed, compaction, status
 from history.committed import Committed
 from history.conf import chat_settings
 from history.connections import AWAY
@@ -40,6 +40,8 @@ from tools.tool import ToolContext
 from tools.toolbox import Toolbox
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 PATIENCE, PAUSE = 60.0, 0.5
 """How long a database that is away is waited for before a turn is given up, and how often it is asked, in seconds."""
@@ -66,12 +68,13 @@ class Engine:
         self.loop = loop
         self.hub = Hub(loop)
         self.writer = Writer(interval=settings.batch_interval, full=settings.batch_chars, failed=self._draft_failed)
-        self.keeper = Keeper(self.id, turns=self.turns, launch=self.launch, stop=self.stop_turn)
+        self.keeper = Keeper(self.id, turns=self.turns, room=self.room, launch=self.launch, stop=self.stop_turn)
         self.toolbox: Toolbox = toolbox_from(settings.tools, after_sync=connections.close_all)
         self.draining = False
         self.requests: set[asyncio.Task[Any]] = set()
         """HTTP requests that are being answered."""
         self._running: dict[UUID, Running] = {}
+        self._coming: set[UUID] = set()
         self._chores: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -86,29 +89,33 @@ class Engine:
         logger.info("engine %s started", self.id)
 
     def turns(self) -> frozenset[UUID]:
-        """The turns that have a live task here."""
-        return frozenset(tuple(self._running))
+        """The turns that have a live task here, or are about to get one."""
+        return frozenset((*tuple(self._running), *tuple(self._coming)))
 
-    def launch(self, turn_id: UUID, begun: Begun | None = None) -> None:
-        """Run a queued turn; may be called from any thread. The task gets an empty context: what called must not
-        reach into it."""
-        self._soon(self._begin, turn_id, begun)
+    def room(self) -> int:
+        """How many turns more this process would carry."""
+        return 0 if self.draining else chat_settings().max_turns - len(self.turns())
+
+    def launch(self, turn_id: UUID, *, attempt: int | None = None, begun: Begun | None = None) -> None:
+        """Run a turn: a queued one, or one that this engine has taken over in `attempt`. May be called from any thread.
+        The task gets an empty context: what called must not reach into it."""
+        self._coming.add(turn_id)
+        self._soon(partial(self._begin, turn_id, attempt=attempt, begun=begun))
 
     def stop_turn(self, turn_id: UUID, reason: Reason = Reason.CANCELLED) -> None:
         """End a turn early if it runs here; may be called from any thread."""
         self._soon(self._stop, turn_id, reason)
 
     async def drain(self, *, patience: float) -> None:
-        """Take no new turns, give those in progress `patience` seconds, end the rest with what they have said, store
+        """Take no new turns, give the hops in progress `patience` seconds to end, release what is left, store
         everything, send the viewers away and let them be told so."""
         self.draining = True
-        tasks = {running.task for running in self._running.values()}
-        if tasks and patience:
-            await asyncio.wait(tasks, timeout=patience)
+        for running in self._running.values():
+            running.stop.ends_with_hop = True
+        await self._wait_for_turns(patience)
         for turn_id in tuple(self._running):
-            self._stop(turn_id, Reason.INTERRUPTED)
-        if self._running:
-            await asyncio.wait({running.task for running in self._running.values()}, timeout=1.0)
+            self._stop(turn_id, Reason.RELEASED)
+        await self._wait_for_turns(1.0)
         self.hub.close()
         if self.requests:
             await asyncio.wait(self.requests, timeout=LAST_WORDS)
@@ -125,15 +132,21 @@ class Engine:
         await registry().aclose()
         logger.info("engine %s stopped", self.id)
 
+    async def _wait_for_turns(self, patience: float) -> None:
+        tasks = {running.task for running in self._running.values()}
+        if tasks and patience:
+            await asyncio.wait(tasks, timeout=patience)
+
     def _soon(self, call: Callable[..., None], *args: object) -> None:
         with suppress(RuntimeError):  # the loop is closed: the turn is for another process
             self.loop.call_soon_threadsafe(call, *args)
 
-    def _begin(self, turn_id: UUID, begun: Begun | None) -> None:
+    def _begin(self, turn_id: UUID, *, attempt: int | None, begun: Begun | None) -> None:
+        self._coming.discard(turn_id)
         if turn_id in self._running or self.draining:
             return
         stop = Stop()
-        run = self._run(turn_id, stop, begun=begun)
+        run = self._run(turn_id, stop, attempt=attempt, begun=begun)
         task = self.loop.create_task(run, name=f"verbatim turn {turn_id}", context=Context())
         self._running[turn_id] = Running(task, stop)
         task.add_done_callback(lambda _: self._running.pop(turn_id, None))
@@ -143,10 +156,11 @@ class Engine:
         if running is not None:
             running.stop.request(reason)
 
-    async def _run(self, turn_id: UUID, stop: Stop, *, begun: Begun | None) -> None:
+    async def _run(self, turn_id: UUID, stop: Stop, *, attempt: int | None, begun: Begun | None) -> None:
         """The top of a turn's task. A turn that fails here still ends in the log, unless it is somebody else's."""
         try:
-            attempt = await asyncio.wrap_future(self.writer.run(partial(claims.claim, turn_id, engine=self.id)))
+            if attempt is None:
+                attempt = await self._write(partial(claims.claim, turn_id, engine=self.id))
             if attempt is not None:
                 await self._perform(await self._gather(turn_id, attempt=attempt, begun=begun), stop)
         except (Fenced, NotFound):
@@ -187,12 +201,15 @@ class Engine:
                 stop=stop,
                 max_hops=chat_settings().max_tool_hops,
                 budget=claimed.budget,
+                progress=claimed.progress,
             )
-            drive = Drive(place, tail=tail, writer=self.writer, cost=price)
+            drive = Drive(place, hop=claimed.progress.hop, tail=tail, writer=self.writer, cost=price)
             try:
                 await drive.run(items)
+                if not drive.has_ended:
+                    await self._write(partial(status.release, place.turn_id, attempt=place.attempt))
             except (Fenced, NotFound):
-                await asyncio.wrap_future(self.writer.run(partial(batches.drop, place.turn_id, attempt=place.attempt)))
+                await self._write(partial(batches.drop, place.turn_id, attempt=place.attempt))
                 raise
 
     def _model(self, claimed: Claimed, *, price: Cost) -> ChatModel:
@@ -206,11 +223,13 @@ class Engine:
     async def _give_up(self, turn_id: UUID, error: TurnError) -> None:
         """End a turn whose task failed, with what is stored of it."""
         try:
-            await asyncio.wrap_future(
-                self.writer.run(partial(compaction.end_broken, turn_id, engine=self.id, error=error))
-            )
+            await self._write(partial(compaction.end_broken, turn_id, engine=self.id, error=error))
         except Exception:
             logger.exception("turn %s could not be ended; its lease will lapse", turn_id)
+
+    async def _write(self, write: Callable[[], T]) -> T:
+        """Have the writer do it."""
+        return await asyncio.wrap_future(self.writer.run(write))
 
     def _draft_failed(self, draft: Draft) -> None:
         self.stop_turn(draft.turn_id, Reason.INTERRUPTED)

@@ -7,14 +7,18 @@ import logging
 import time
 from collections.abc import Callable
 from threading import Event, Thread
+from typing import Protocol
 from uuid import UUID
 
-from history import batches, compaction, status
+from django.db.models import Q
+
+from history import batches, compaction, status, takeover
 from history.compaction import Place
 from history.conf import chat_settings
-from history.connections import own_connection, reconnect
+from history.connections import AWAY, own_connection, reconnect
 from history.errors import Fenced, NotFound
 from history.models import Status
+from history.status import Abandoned
 from streaming import ends
 from streaming.stop import Reason
 
@@ -22,6 +26,12 @@ logger = logging.getLogger(__name__)
 
 ORPHAN_AGE = 3_600.0
 """Seconds after which stored text of a turn that is not in progress is deleted: nobody will come for it."""
+
+
+class Launch(Protocol):
+    """Runs a turn: a queued one, or one that was taken over in that attempt."""
+
+    def __call__(self, turn_id: UUID, *, attempt: int | None = None) -> None: ...
 
 
 class Keeper:
@@ -33,14 +43,17 @@ class Keeper:
         engine: UUID,
         *,
         turns: Callable[[], frozenset[UUID]],
-        launch: Callable[[UUID], None],
+        room: Callable[[], int],
+        launch: Launch,
         stop: Callable[[UUID, Reason], None],
     ) -> None:
         self._engine = engine
         self._turns = turns
+        self._room = room
         self._launch = launch
         self._stop = stop
-        self._ending = Event()
+        self._hurry = Event()
+        self._ending = False
         self._well_since: float | None = None
         self._renewed_at = 0.0
         self._unowned: frozenset[UUID] = frozenset()
@@ -52,23 +65,30 @@ class Keeper:
 
     def stop(self) -> None:
         """End the thread, after the round it is in."""
-        self._ending.set()
+        self._ending = True
+        self._hurry.set()
         self._thread.join(timeout=1.0)
+
+    def hurry(self) -> None:
+        """Have the next round begin at once."""
+        self._hurry.set()
 
     def _loop(self) -> None:
         with own_connection():
-            while not self._ending.is_set():
+            while not self._ending:
+                self._hurry.clear()
                 try:
                     self.round()
                 except Exception:  # the top of the thread: the next round may go well
                     logger.exception("leases could not be kept; trying again")
                     self._well_since = None
                     reconnect()
-                self._ending.wait(chat_settings().lease_renewal)
+                self._hurry.wait(chat_settings().lease_renewal)
 
     def round(self) -> None:
-        """Renew, pass on stops, launch the forgotten, then end the turns of the dead."""
+        """Renew, pass on stops, launch the forgotten, then go on with the turns of those who are gone."""
         settings = chat_settings()
+        began = time.monotonic()
         owned = status.owned(self._engine)  # read before the live tasks are listed: a turn may be just starting
         live = self._turns()
         if live:
@@ -78,10 +98,13 @@ class Keeper:
             if owned.get(turn_id, (0, ""))[1] == Status.STOPPING:
                 self._stop(turn_id, Reason.CANCELLED)
         self._stop_lost(live - owned.keys())
-        for turn_id in status.forgotten(after=settings.lease_renewal):
+        for turn_id in status.forgotten(after=settings.lease_renewal)[: max(0, self._room())]:
             self._launch(turn_id)
+        for turn in self._abandoned(owned.keys() - live):
+            if time.monotonic() > began + settings.lease_renewal:
+                break  # to renew comes first
+            self._go_on(turn)
         if self.is_well(settings.lease):
-            self._end_lapsed()
             batches.sweep(older=ORPHAN_AGE)
 
     def note_renewal(self, lease: float) -> None:
@@ -104,10 +127,27 @@ class Keeper:
             self._stop(turn_id, Reason.INTERRUPTED)
         self._unowned = unowned
 
-    def _end_lapsed(self) -> None:
-        for conversation_id, turn_id, attempt in status.lapsed():
-            try:
-                compaction.end_lapsed(Place(conversation_id, turn_id, attempt), error=ends.INTERRUPTED)
-                logger.warning("turn %s was left by its process and has been ended", turn_id)
-            except (Fenced, NotFound):
-                logger.info("turn %s was ended by another process", turn_id)
+    def _abandoned(self, orphans: set[UUID]) -> list[Abandoned]:
+        """Turns that are ours without a task, that were released, and, while we are well, whose lease has lapsed."""
+        found = status.abandoned(Q(engine=self._engine), among=orphans) if orphans else []
+        gone = status.LAPSED if self.is_well(chat_settings().lease) else status.RELEASED
+        return found + [turn for turn in status.abandoned(gone) if turn.turn_id not in orphans]
+
+    def _go_on(self, turn: Abandoned) -> None:
+        """Take it over, or end it: if that was asked for, or if too many processes were lost with it."""
+        settings = chat_settings()
+        lost = turn.losses + (0 if turn.released else 1)
+        try:
+            if turn.status == Status.STOPPING or lost >= settings.max_attempts:
+                place = Place(turn.conversation_id, turn.turn_id, turn.attempt)
+                compaction.end_lapsed(place, error=ends.INTERRUPTED, still=turn.still)
+                logger.warning("turn %s was left by its process and has been ended", turn.turn_id)
+            elif self._room() > 0:
+                attempt = takeover.take_over(turn, engine=self._engine, lease=settings.lease)
+                logger.warning("turn %s was left by its process and goes on here", turn.turn_id)
+                self._launch(turn.turn_id, attempt=attempt)
+        except (Fenced, NotFound):
+            logger.info("turn %s goes on in another process", turn.turn_id)
+        except AWAY:
+            logger.info("turn %s is locked; trying again", turn.turn_id)
+            reconnect()

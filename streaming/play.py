@@ -16,6 +16,7 @@ import msgspec
 from history.compaction import INTERRUPTED
 from history.context import fit
 from history.events import AssistantMessage, Source, ToolResult, TurnEnded, TurnError
+from history.progress import Progress, total_of
 from llm import types as voice
 from llm.errors import ModelError
 from llm.reply import Reply
@@ -50,49 +51,62 @@ async def play(
     stop: Stop,
     max_hops: int,
     budget: int,
-    hop: int = 0,
+    progress: Progress = Progress(),  # noqa: B008
 ) -> AsyncGenerator[Item, None]:
-    """Yield deltas as they come, each hop's message before its tools run, each result as it comes, and one `Ended`.
+    """Yield deltas as they come, each hop's message before its tools run, each result as it comes, and one `Ended`;
+    none if the turn is released, to go on elsewhere.
 
-    `budget` is what the messages of one call may have, in tokens as `history.context` estimates them.
+    `budget` is what the messages of one call may have, in tokens as `history.context` estimates them; `progress` is
+    how far the turn had come before.
 
     After a delta the caller must come back without waiting for anything (see `Stop.interrupts`).
     """
-    total: Usage | None = None
+    hop, total = progress.hop, progress.usage
+    now = Hop.begun(progress, toolbox=toolbox, model=model_name)
     while True:
-        now = Hop(hop, model=model_name, last=hop >= max_hops)
-        if now.last:
-            yield now.heard(TextDelta(text=f"*The limit of {max_hops} rounds of tools is reached.*\n\n"))
-        try:
-            async with stop.interrupts(), aclosing(model.stream(now.asks(request))) as deltas:
-                async for delta in deltas:
-                    yield now.heard(delta)
-        except Exception as failure:  # the boundary to the models' adapters: a bug there must not lose what was said
-            now.error = _error(failure, stop=stop)
-        total = _sum(total, now.reply.usage)
-        if now.error is not None or not now.calls:
-            yield now.ended(total)
-            return
-        yield now.message(now.reply.finish_reason)
-        async with aclosing(_work(now, toolbox=toolbox, context=context, stop=stop)) as results:
+        if now is None:
+            now = Hop(hop, model=model_name, last=hop >= max_hops)
+            if now.last:
+                yield now.heard(TextDelta(text=f"*The limit of {max_hops} rounds of tools is reached.*\n\n"))
+            try:
+                async with stop.interrupts(), aclosing(model.stream(now.asks(request))) as deltas:
+                    async for delta in deltas:
+                        yield now.heard(delta)
+            except Exception as failure:  # the boundary to the adapters: a bug there must not lose what was said
+                now.error = _error(failure, stop=stop)
+            if now.error is RELEASED:
+                return
+            total = total_of((total, now.reply.usage))
+            if now.error is not None or not now.calls:
+                yield now.ended(total)
+                return
+            yield now.message(now.reply.finish_reason)
+        async with aclosing(_work(now, toolbox=toolbox, context=context, stop=stop, total=total)) as results:
             async for result in results:
                 yield result
-        if stop.reason is not None:
-            yield Ended(None, _end(_stopped(stop), usage=total, finish_reason=None))
+        if stop.is_due():
             return
         messages = fit(request.messages + now.exchange(), budget=budget)
         request = msgspec.structs.replace(request, messages=messages)
-        hop += 1
+        hop, now = hop + 1, None
 
 
-async def _work(now: Hop, *, toolbox: Toolbox, context: ToolContext, stop: Stop) -> AsyncGenerator[ToolResult, None]:
-    """Run the hop's calls side by side; those that a stop leaves without an answer get one that says so."""
-    async with aclosing(toolbox.run_all(now.calls, context=context)) as answers:
+async def _work(
+    now: Hop, *, toolbox: Toolbox, context: ToolContext, stop: Stop, total: Usage | None
+) -> AsyncGenerator[ToolResult | Ended, None]:
+    """Run the hop's calls side by side; those that get no answer, because of a stop, or because they were interrupted
+    before and may not be run twice, get one that says so. A stop ends the turn; a release leaves it to whoever goes on.
+    """
+    async with aclosing(toolbox.run_all(now.calls, context=context, skip=now.settled)) as answers:
         while (answer := await _next(answers, stop)) is not None:
             yield now.answered(answer)
+    if stop.reason is Reason.RELEASED:
+        return
     for index, call in enumerate(now.calls):
         if index not in now.results:
             yield now.unfinished(call, index=index)
+    if stop.reason is not None:
+        yield Ended(None, _end(_stopped(stop), usage=total, finish_reason=None))
 
 
 async def _next(answers: AsyncGenerator[ToolAnswer, None], stop: Stop) -> ToolAnswer | None:
@@ -114,6 +128,22 @@ class Hop:
         self.reply = Reply()
         self.error: TurnError | None = None
         self.results: dict[int, ToolResult] = {}
+        self.settled: frozenset[int] = frozenset()
+        """Calls that are not to be run, by number."""
+
+    @classmethod
+    def begun(cls, progress: Progress, *, toolbox: Toolbox, model: str) -> Hop | None:
+        """A hop that another process left in its tools, if it did. What had begun to run may have taken effect, so it
+        runs again only if that does no harm."""
+        if progress.message is None:
+            return None
+        now = cls(progress.hop, model=model, last=False)
+        now.reply.add(TextDelta(text=progress.message.text))
+        now.calls = progress.message.tool_calls
+        now.results = dict(progress.results)
+        once = (index for index, call in enumerate(now.calls) if not toolbox.is_idempotent(call.name))
+        now.settled = frozenset((*now.results, *once))
+        return now
 
     @cached_property
     def calls(self) -> tuple[ToolCall, ...]:
@@ -202,12 +232,8 @@ class Hop:
 
 
 CANCELLED = TurnError(code="cancelled", message="Stopped.")
-"""Not an error, and never told: how a hop that was stopped says so."""
-
-
-def _sum(total: Usage | None, usage: Usage | None) -> Usage | None:
-    """None as long as no call has reported any."""
-    return usage if total is None else total + (usage or Usage())
+RELEASED = TurnError(code="released", message="Another process goes on with it.")
+"""Not errors, and never told: how a hop that was stopped, or released, says so."""
 
 
 def _error(failure: Exception, *, stop: Stop) -> TurnError:
@@ -222,7 +248,13 @@ def _error(failure: Exception, *, stop: Stop) -> TurnError:
 
 
 def _stopped(stop: Stop) -> TurnError:
-    return ends.INTERRUPTED if stop.reason is Reason.INTERRUPTED else CANCELLED
+    match stop.reason:
+        case Reason.RELEASED:
+            return RELEASED
+        case Reason.INTERRUPTED:
+            return ends.INTERRUPTED
+        case _:
+            return CANCELLED
 
 
 def _end(error: TurnError | None, *, usage: Usage | None, finish_reason: str | None) -> TurnEnded:

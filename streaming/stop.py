@@ -14,7 +14,9 @@ class Reason(StrEnum):
     CANCELLED = "cancelled"
     """Somebody asked for it."""
     INTERRUPTED = "interrupted"
-    """The process ends, or can no longer store what is said."""
+    """What is said can no longer be stored, or is somebody else's to say."""
+    RELEASED = "released"
+    """The process ends: another one goes on with the turn."""
 
 
 class Stopped(Exception):
@@ -26,6 +28,8 @@ class Stop:
 
     def __init__(self) -> None:
         self.reason: Reason | None = None
+        self.ends_with_hop = False
+        """Not now, but before another model call: the turn is released then."""
         self._waiting: asyncio.Timeout | None = None
 
     def request(self, reason: Reason) -> None:
@@ -35,6 +39,12 @@ class Stop:
         self.reason = reason
         if self._waiting is not None:
             self._waiting.reschedule(asyncio.get_running_loop().time())
+
+    def is_due(self) -> bool:
+        """Asked between two hops: whether the turn goes no further here."""
+        if self.ends_with_hop:
+            self.request(Reason.RELEASED)
+        return self.reason is not None
 
     @asynccontextmanager
     async def interrupts(self) -> AsyncIterator[None]:

@@ -111,7 +111,7 @@ def _start(principal: Principal, conversation_id: UUID | None, order: Order) -> 
     here = engine.current()
     if here is not None:
         begun = Begun(turn, [(entry.kind, entry.data) for entry in log.entries()], log.last_seq)
-        transaction.on_commit(partial(here.launch, turn.pk, begun))
+        transaction.on_commit(partial(here.launch, turn.pk, begun=begun))
     return Started(turn.pk, conversation_id, begin, fresh=True)
 
 

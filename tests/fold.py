@@ -53,7 +53,8 @@ class Folded:
                     "data": json.decode(json.encode(frame.data)),
                 }
                 if frame.kind in DRAFT_ENDING:
-                    self._check(frame.data if frame.kind == "assistant_message" else {})
+                    if frame.kind != "turn_restarted":  # that withdraws what was shown
+                        self._check(frame.data if frame.kind == "assistant_message" else {})
                     self.runs, self.arguments = [], {}
             case Delta(channel="tool_arguments"):
                 known = self.arguments.setdefault(frame.index or 0, "")

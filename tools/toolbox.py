@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -57,14 +57,23 @@ class Toolbox:
         """The tools as a model sees them."""
         return tuple(tool.spec for tool in self._tools.values())
 
-    async def run_all(self, calls: Sequence[ToolCall], *, context: ToolContext) -> AsyncGenerator[ToolAnswer, None]:
-        """Run the calls of one hop side by side and yield each answer when it is there.
+    def is_idempotent(self, name: str) -> bool:
+        """Whether a tool may be run again though it may have taken effect. One that is not there does no harm."""
+        tool = self._tools.get(name)
+        return tool is None or tool.idempotent
+
+    async def run_all(
+        self, calls: Sequence[ToolCall], *, context: ToolContext, skip: Collection[int] = ()
+    ) -> AsyncGenerator[ToolAnswer, None]:
+        """Run the calls of one hop side by side, but for those whose numbers are in `skip`, and yield each answer when
+        it is there.
 
         Closing or cancelling it cancels what still runs, and waits for no thread.
         """
         tasks = [
             asyncio.create_task(self.run(call, context=context, index=index), name=f"tool {index}: {call.name}")
             for index, call in enumerate(calls)
+            if index not in skip
         ]
         try:
             for task in asyncio.as_completed(tasks):

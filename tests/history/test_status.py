@@ -244,7 +244,9 @@ def test_a_turn_has_lapsed_when_its_lease_has_and_not_before(user: User, left: f
     """Less than a second either way counts, so the clock must not be cut to seconds."""
     place = running(user, lease=left)
 
-    assert status.lapsed() == ([(place.conversation_id, place.turn_id, place.attempt)] if gone else [])
+    assert [turn[:3] for turn in status.abandoned(status.LAPSED)] == (
+        [(place.conversation_id, place.turn_id, place.attempt)] if gone else []
+    )
 
 
 @pytest.mark.django_db(transaction=True)
@@ -254,7 +256,7 @@ def test_a_stopping_turn_lapses_too_but_neither_a_queued_nor_an_ended_one(user: 
     new_turn(new_conversation(user))
     end(running(user, lease=-1))
 
-    assert [turn_id for _, turn_id, _ in status.lapsed()] == [stopping_turn.turn_id]
+    assert [turn.turn_id for turn in status.abandoned(status.LAPSED)] == [stopping_turn.turn_id]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -267,7 +269,7 @@ def test_an_engine_renews_what_it_names_and_owns(user: User) -> None:
 
     status.renew([named.turn_id, foreign.turn_id, over.turn_id], engine=mine, lease=60)
 
-    assert {turn_id for _, turn_id, _ in status.lapsed()} == {unnamed.turn_id, foreign.turn_id}
+    assert {turn.turn_id for turn in status.abandoned(status.LAPSED)} == {unnamed.turn_id, foreign.turn_id}
     leases = dict(Turn.objects.values_list("pk", F("lease_expires_at") - Now()))
     assert timedelta(seconds=50) < leases[named.turn_id] <= timedelta(seconds=60)
     assert leases[over.turn_id] is None

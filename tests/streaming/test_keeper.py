@@ -29,7 +29,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def keeper() -> Keeper:
-    return Keeper(uuid4(), turns=frozenset, launch=lambda turn: None, stop=lambda turn, reason: None)
+    return Keeper(
+        uuid4(),
+        turns=frozenset,
+        room=lambda: 1,
+        launch=lambda turn_id, attempt=None: None,
+        stop=lambda turn, reason: None,
+    )
 
 
 def test_a_keeper_is_well_after_one_whole_lease_of_renewals(clock: Clock) -> None:
