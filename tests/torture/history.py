@@ -1,8 +1,8 @@
 """What happened in a run of the fault harness: a file that grows by one line of JSON per record.
 
-One runner process writes it (`Recorder`), in the order in which it saw things; the checker only reads it (`read`). Every
-line is an object with `type` (which of `records.py` it is), `n` (1, 2, 3 …) and `at` (seconds since the epoch, when it
-was seen); what took time says with `began` when it began. Fields that have their default are left out.
+One runner process writes it (`Recorder`), in the order in which it saw things; the checker only reads it (`read`).
+Every line is an object with `type` (which of `records.py` it is), `n` (1, 2, 3 …) and `at` (seconds since the epoch,
+when it was seen); what took time says with `began` when it began. Fields that have their default are left out.
 
 Names. A *process* is one life of a server: `a.1`, after its restart `a.2`. A *viewer* is somebody who looks at one
 conversation or turn over one transport and comes back under the same name. Conversations and turns have the product's
@@ -27,11 +27,11 @@ ids. A *tag* is a word that stands in one user message and nowhere else; by it t
 | `conversation_row`, `turn_row`, `event_row`, `batch_row` | after that: the rows of the database |
 | `fresh_read` | after that: the frames for a new viewer of a conversation, on each process, until `caught_up` |
 
-Frames are those of the transport, decoded. `websocket` and `sse` (of a conversation, or of a turn): the native frame. A
-comment is `{"type": "comment"}` on every transport. `streaming_chat`: the event as it stands in `data:`, and in `id` the
-value of the `id:` line, if there was one. `text` (`streaming_chat` as text/plain): `{"text": piece}`. A viewer that
-comes back says as `cursor` what the last recorded frame gave it; one that was told to forget, or never had one, says "",
-and begins with nothing.
+Frames are those of the transport, decoded. `websocket` and `sse` (of a conversation, or of a turn): the native frame.
+A comment is `{"type": "comment"}` on every transport. `streaming_chat`: the event as it stands in `data:`, and in `id`
+the value of the `id:` line, if there was one. `text` (`streaming_chat` as text/plain): `{"text": piece}`. A viewer that
+comes back says as `cursor` what the last recorded frame gave it; one that was told to forget, or never had one, says
+"", and begins with nothing.
 """
 
 from __future__ import annotations
