@@ -138,10 +138,10 @@ def database(url: str) -> dict[str, Any]:
 
 DATABASES = {"default": database(os.environ.get("DATABASE_URL") or f"sqlite:///{VAR / 'verbatim.sqlite3'}")}
 
-REDIS_URL = os.environ.get("REDIS_URL", "")
+REDIS_HOSTS = [{"address": url, "socket_connect_timeout": 2.0} for url in words("REDIS_URL")]
 CHANNEL_LAYERS = {
-    "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
-    if REDIS_URL
+    "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": REDIS_HOSTS}}
+    if REDIS_HOSTS
     else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 }
 

@@ -75,6 +75,8 @@ class ChatSettings:
     """How often one query compares the position of all followed conversations."""
     heartbeat: float = 15.0
     """How often a viewer hears a heartbeat."""
+    send_timeout: float = 60.0
+    """How long a client may take nothing of what waits for it, before its connection is broken off."""
     recheck: float = 60.0
     """How often the rights of all open streams are checked again."""
     missing_draft: float = 2.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from threading import Condition, Thread
 from typing import Any, Generic, TypeVar
@@ -51,7 +51,8 @@ class Job(Generic[T]):
 class Writer:
     """Start with `start()`; `open()` a draft to have it stored every `interval` seconds until `close()`d; `run()` jobs.
 
-    `failed` is called, in the writer's thread, with a draft that the database refuses for its content.
+    In the writer's thread `stored` is called with the drafts of which more is in the database now, `failed` with
+    one that the database refuses for its content.
     """
 
     def __init__(
@@ -59,12 +60,14 @@ class Writer:
         *,
         interval: float,
         full: int,
+        stored: Callable[[Collection[Draft]], None] = lambda drafts: None,
         failed: Callable[[Draft], None] = lambda draft: None,
         patience: float = 60.0,
     ) -> None:
         self.interval = interval
         self.full = full
         self.patience = patience
+        self._stored = stored
         self._failed = failed
         self._changed = Condition()
         self._drafts: dict[int, Draft] = {}
@@ -184,7 +187,7 @@ class Writer:
         if not fresh:
             return True
         try:
-            _insert(fresh)
+            self._insert(fresh)
         except AWAY:
             logger.warning("the database is away, %d drafts wait", len(fresh))
             reconnect()
@@ -197,7 +200,7 @@ class Writer:
         """One of the rows is refused: store the others and give up the draft it belongs to."""
         for row in fresh:
             try:
-                _insert([row])
+                self._insert([row])
             except AWAY:
                 reconnect()
                 return
@@ -206,8 +209,8 @@ class Writer:
                 self.close(row[0])
                 self._failed(row[0])
 
-
-def _insert(fresh: Sequence[tuple[Draft, Stretch, int]]) -> None:
-    batches.insert([(draft, stretch) for draft, stretch, _ in fresh])
-    for draft, stretch, parts in fresh:
-        draft.mark_stored(parts=parts, length=stretch.start + len(stretch.text))
+    def _insert(self, fresh: Sequence[tuple[Draft, Stretch, int]]) -> None:
+        batches.insert([(draft, stretch) for draft, stretch, _ in fresh])
+        for draft, stretch, parts in fresh:
+            draft.mark_stored(parts=parts, length=stretch.start + len(stretch.text))
+        self._stored([draft for draft, _, _ in fresh])

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from streaming.engine import Engine, ensure_started
+from streaming.pressure import with_back_pressure
 
 Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
 Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
@@ -16,7 +17,8 @@ Application: TypeAlias = Callable[[dict[str, Any], Receive, Send], Awaitable[Non
 def with_engine(app: Application, *, start: Callable[[], Engine] = ensure_started) -> Application:
     """The application, with the engine started (`start` is asked every time) on the loop that brings the first scope
     of any kind. Not in `lifespan`: daphne sends none. The engine knows of every request, because daphne ends without
-    waiting for them."""
+    waiting for them. What it sends waits for who reads slowly."""
+    app = with_back_pressure(app)
 
     async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         engine = start()

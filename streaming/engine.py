@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import suppress
 from contextvars import Context
 from functools import partial
@@ -17,6 +17,7 @@ from access import limits
 from access.profiles import model_of, registry
 from history import batches, committed, compaction, status
 from history.committed import Committed
+from history.compaction import Place
 from history.conf import chat_settings
 from history.connections import AWAY
 from history.draft import Draft
@@ -29,6 +30,7 @@ from llm.types import ChatModel
 from streaming import claims, ends
 from streaming.claims import Begun, Claimed
 from streaming.database import in_thread
+from streaming.doorbell import Doorbell, Ring, shared
 from streaming.drive import Cost, Drive
 from streaming.hub import Hub
 from streaming.keeper import Keeper
@@ -67,9 +69,16 @@ class Engine:
         self.id = uuid4()
         self.loop = loop
         self.hub = Hub(loop)
-        self.writer = Writer(interval=settings.batch_interval, full=settings.batch_chars, failed=self._draft_failed)
+        self.writer = Writer(
+            interval=settings.batch_interval,
+            full=settings.batch_chars,
+            stored=self._draft_stored,
+            failed=self._draft_failed,
+        )
         self.keeper = Keeper(self.id, turns=self.turns, room=self.room, launch=self.launch, stop=self.stop_turn)
         self.toolbox: Toolbox = toolbox_from(settings.tools, after_sync=connections.close_all)
+        connect = shared()
+        self.doorbell = connect and Doorbell(connect, engine=self.id, loop=loop, heard=self._heard)
         self.draining = False
         self.requests: set[asyncio.Task[Any]] = set()
         """HTTP requests that are being answered."""
@@ -84,9 +93,14 @@ class Engine:
         self.keeper.start()
         self._chores = [
             self.loop.create_task(chore(), name=f"verbatim {chore.__name__}", context=Context())
-            for chore in (self.hub.keep_time, self.hub.keep_positions, self.hub.keep_rights)
+            for chore in self._all_chores()
         ]
         logger.info("engine %s started", self.id)
+
+    def _all_chores(self) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
+        yield from (self.hub.keep_time, self.hub.keep_positions, self.hub.keep_rights, self.hub.watch.keep)
+        if self.doorbell is not None:
+            yield from (self.doorbell.send, self.doorbell.listen)
 
     def turns(self) -> frozenset[UUID]:
         """The turns that have a live task here, or are about to get one."""
@@ -116,6 +130,8 @@ class Engine:
         for turn_id in tuple(self._running):
             self._stop(turn_id, Reason.RELEASED)
         await self._wait_for_turns(1.0)
+        if self.doorbell is not None:
+            await self.doorbell.send_now()
         self.hub.close()
         if self.requests:
             await asyncio.wait(self.requests, timeout=LAST_WORDS)
@@ -207,10 +223,16 @@ class Engine:
             try:
                 await drive.run(items)
                 if not drive.has_ended:
-                    await self._write(partial(status.release, place.turn_id, attempt=place.attempt))
+                    await self._release(place)
             except (Fenced, NotFound):
                 await self._write(partial(batches.drop, place.turn_id, attempt=place.attempt))
                 raise
+
+    async def _release(self, place: Place) -> None:
+        """Let another process go on with a turn."""
+        await self._write(partial(status.release, place.turn_id, attempt=place.attempt))
+        if self.doorbell is not None:
+            self.doorbell.ring(released=True)
 
     def _model(self, claimed: Claimed, *, price: Cost) -> ChatModel:
         """The model of the turn's profile, within its payer's limits."""
@@ -234,10 +256,25 @@ class Engine:
     def _draft_failed(self, draft: Draft) -> None:
         self.stop_turn(draft.turn_id, Reason.INTERRUPTED)
 
+    def _draft_stored(self, drafts: Collection[Draft]) -> None:
+        if self.doorbell is not None:
+            self.doorbell.ring(drafts=[draft.conversation_id for draft in drafts])
+
     def _committed(self, change: Committed) -> None:
-        """A stop was requested in this process, for a turn that may run here."""
-        if change.status == Status.STOPPING and change.turn_id is not None:
-            self.stop_turn(change.turn_id)
+        """Something happened in this process: a stop is perhaps for a turn that runs here, the rest is for others."""
+        stop = change.turn_id if change.status == Status.STOPPING else None
+        if stop is not None:
+            self.stop_turn(stop)
+        if self.doorbell is not None and (stop is not None or change.gone or change.last_seq is not None):
+            self.doorbell.ring(event=(change.conversation_id, change.last_seq or 0), stop=stop)
+
+    def _heard(self, ring: Ring) -> None:
+        """Something happened in another process."""
+        for turn_id in ring.stops:
+            self._stop(UUID(turn_id), Reason.CANCELLED)
+        self.hub.hear(ring)
+        if ring.released:
+            self.keeper.hurry()
 
 
 _engine: Engine | None = None

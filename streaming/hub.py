@@ -13,14 +13,14 @@ from access.principals import Principal
 from access.selectors import still_valid
 from history.committed import Committed
 from history.conf import chat_settings
-from history.draft import Draft
 from history.errors import ChatError
 from history.positions import positions
-from history.replay import stored_drafts
 from streaming.database import in_thread
+from streaming.doorbell import Ring
 from streaming.errors import Draining
 from streaming.tail import Tail
 from streaming.viewer import Viewer
+from streaming.watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ class Hub:
         self.loop = loop
         self.viewers: set[Viewer] = set()
         self._tails: dict[UUID, Tail] = {}
+        self.watch = Watch(self._tails)
         self._closing = False
 
     def committed(self, change: Committed) -> None:
@@ -44,17 +45,28 @@ class Hub:
         if tail is None:
             return
         if change.gone:
-            tail.gone = True
-            tail.tell()
+            tail.vanish()
         elif change.entries:
             tail.publish(change.entries)
         elif change.last_seq is not None:
             tail.learn(change.last_seq)
 
+    def hear(self, ring: Ring) -> None:
+        """Another process has something new."""
+        for text, last_seq in ring.events.items():
+            conversation_id = UUID(text)
+            tail = self._tails.get(conversation_id)
+            if tail is not None and not 0 < last_seq <= tail.last:
+                self.watch.hear([conversation_id])
+        self.watch.hear(map(UUID, ring.drafts))
+
     @contextmanager
     def tail(self, conversation_id: UUID) -> Iterator[Tail]:
         """The live tail of a conversation, kept as long as somebody uses it."""
-        tail = self._tails.setdefault(conversation_id, Tail())
+        tail = self._tails.get(conversation_id)
+        if tail is None:
+            tail = self._tails[conversation_id] = Tail(conversation_id)
+            self.watch.add(conversation_id)
         tail.users += 1
         try:
             yield tail
@@ -98,24 +110,18 @@ class Hub:
         while True:
             await asyncio.sleep(chat_settings().position_poll)
             followed = list(self._tails)
-            elsewhere = [conversation_id for conversation_id, tail in self._tails.items() if not tail.live]
             if followed:
                 with _logged("positions"):
-                    drafts, last = await in_thread(_stored, followed, elsewhere=elsewhere)
-                    self._compare(drafts, last, asked=followed)
+                    self._compare(await in_thread(positions, followed), asked=followed)
 
-    def _compare(self, drafts: Mapping[UUID, Draft], last: Mapping[UUID, int], *, asked: list[UUID]) -> None:
-        for conversation_id in asked:
-            tail = self._tails.get(conversation_id)
-            if tail is None:
-                continue
-            if conversation_id not in last:
-                tail.gone = True
-                tail.tell()
-                continue
-            tail.learn(last[conversation_id])
-            if conversation_id in drafts:
-                tail.offer(drafts[conversation_id])
+    def _compare(self, last: Mapping[UUID, int], *, asked: list[UUID]) -> None:
+        """Have a look at whatever is further in the database than here, or gone."""
+        self.watch.hear(
+            conversation_id
+            for conversation_id in asked
+            if (tail := self._tails.get(conversation_id)) is not None
+            and (tail.base is None or tail.last != last.get(conversation_id))
+        )
 
     async def keep_rights(self) -> None:
         """Check once in a while, for all viewers together, whether they may still look."""
@@ -130,13 +136,6 @@ class Hub:
     def _refuse(self, viewers: set[Viewer], refusal: type[ChatError]) -> None:
         for viewer in viewers:
             viewer.refuse(refusal)
-
-
-def _stored(conversation_ids: list[UUID], *, elsewhere: list[UUID]) -> tuple[Mapping[UUID, Draft], Mapping[UUID, int]]:
-    """Where these conversations stand, and the stored drafts of those in which nothing runs here. Drafts first,
-    positions second: a draft whose hop ends in between is then known to be behind."""
-    drafts = stored_drafts(elsewhere) if elsewhere else {}
-    return drafts, positions(conversation_ids)
 
 
 @contextmanager

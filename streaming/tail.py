@@ -6,10 +6,14 @@ Lives on the engine's loop; nothing here is called from another thread.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
 
+from history.batches import drafted
 from history.committed import Entry
 from history.draft import Draft
 from history.events import DRAFT_ENDING
+from history.models import DeltaBatch
+from history.news import News
 from streaming.viewer import Viewer
 
 KEPT = 200
@@ -19,9 +23,10 @@ KEPT = 200
 class Tail:
     """`entries` are the events past `base`, without holes, up to `last`. `base` is None until anything is known."""
 
-    __slots__ = ("base", "draft", "entries", "gone", "last", "live", "users", "viewers", "waiters")
+    __slots__ = ("base", "conversation_id", "draft", "entries", "gone", "last", "live", "users", "viewers", "waiters")
 
-    def __init__(self) -> None:
+    def __init__(self, conversation_id: UUID) -> None:
+        self.conversation_id = conversation_id
         self.entries: list[Entry] = []
         self.base: int | None = None
         self.last = 0
@@ -80,6 +85,41 @@ class Tail:
         if self.draft is None or not stored.continues(self.draft) or stored.length > self.draft.length:
             self.draft = stored
             self.wake()
+
+    def take(self, fresh: News) -> bool:
+        """What a look at the database found; events first, then text. True if there is more to look for at once."""
+        if fresh.entries is None:
+            self.learn(fresh.last_seq)
+            return True
+        if fresh.entries:
+            self.publish(fresh.entries)
+        if self.live or not fresh.batches or self.last != fresh.last_seq:
+            return False
+        return not self._grow(fresh.batches)
+
+    def _grow(self, batches: Sequence[DeltaBatch]) -> bool:
+        """Add stored text to the draft, or begin another; False if there is a hole before it, so that all is to be
+        read again."""
+        first = batches[0]
+        draft = self.draft
+        if draft is None or (draft.turn_id, draft.attempt, draft.hop) != (first.turn_id, first.attempt, first.hop):
+            draft = Draft(
+                self.conversation_id,
+                turn_id=first.turn_id,
+                attempt=first.attempt,
+                hop=first.hop,
+                after_seq=self.last,
+            )
+        drafted(draft, batches)
+        whole = draft.length >= batches[-1].start
+        self.draft = draft if whole else None
+        self.wake()
+        return whole
+
+    def vanish(self) -> None:
+        """The conversation is gone."""
+        self.gone = True
+        self.tell()
 
     def wake(self) -> None:
         """Tell the viewers that the draft has grown."""

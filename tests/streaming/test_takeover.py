@@ -174,7 +174,7 @@ async def test_the_turn_of_a_living_process_is_left_alone(stage: Any) -> None:
 
     async with asyncio.timeout(10):
         while not on.engine.keeper.is_well(0.2):
-            await asyncio.sleep(0)
+            await asyncio.to_thread(on.engine.keeper.round)
     await asyncio.to_thread(on.engine.keeper.stop)
 
     row = await Turn.objects.values_list("attempt", "engine").aget(pk=foreign.turn_id)
@@ -192,8 +192,8 @@ async def test_a_process_that_ends_lets_the_hop_end_and_gives_the_turn_away_befo
     await on.watch(until=lambda folded: folded.draft == "Let me see.")
 
     draining = asyncio.create_task(on.engine.drain(patience=20.0))
-    while not on.engine.draining:
-        await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it begins
+    assert on.engine.draining
     more.set()
     await draining
 

@@ -41,7 +41,7 @@ class World:
     """A conversation of which the tail knows everything."""
 
     def __init__(self) -> None:
-        self.tail = Tail()
+        self.tail = Tail(uuid4())
         self.tail.learn(0)
         self.seq = 0
         self.hop = 0
@@ -176,7 +176,7 @@ def test_the_draft_of_a_hop_that_has_ended_is_not_shown_again() -> None:
 
 
 def test_a_gap_in_what_is_published_sends_viewers_to_the_database() -> None:
-    tail = Tail()
+    tail = Tail(uuid4())
     tail.learn(3)
 
     tail.publish([Entry(5, "system_update", uuid4(), AT, {})])

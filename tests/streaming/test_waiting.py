@@ -84,7 +84,7 @@ async def test_a_wake_up_that_comes_while_a_viewer_is_busy_is_not_lost() -> None
 
 
 async def test_whatever_else_happens_is_looked_at_though_the_draft_grows_without_a_pause() -> None:
-    viewer, tail, view = Viewer(None, loop=asyncio.get_running_loop()), Tail(), View(Cursor())
+    viewer, tail, view = Viewer(None, loop=asyncio.get_running_loop()), Tail(uuid4()), View(Cursor())
     tail.learn(0)
     tail.draft = draft = Draft(uuid4(), turn_id=uuid4(), attempt=1, hop=0, after_seq=0)
     view.draft(draft)

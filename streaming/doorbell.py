@@ -1,0 +1,140 @@
+"""The doorbell between processes: hints that there is something to read, never the text itself.
+
+What is said here may get lost: every hint has a poll behind it that comes to the same some seconds later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from uuid import UUID
+
+import msgspec
+from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_layers
+
+from history.conf import chat_settings
+
+logger = logging.getLogger(__name__)
+
+GROUP = "verbatim.doorbell"
+SIGN_OF_LIFE = 1.0
+"""A process that has nothing to tell rings so often, in seconds, to hear whether it would hear others."""
+DEAF = 2.5
+"""Seconds without hearing anything, itself included, after which the connection is made anew."""
+AGAIN = 0.5
+"""Seconds between two tries while the layer is away."""
+
+
+class Ring(msgspec.Struct, omit_defaults=True):
+    """What one message says: which conversations have new `events`, and the number of the newest (0: ask), which have
+    `drafts` that have grown in the database, which turns are to stop (`stops`), whether one was `released`."""
+
+    sender: str = ""
+    events: dict[str, int] = {}
+    drafts: set[str] = set()
+    stops: set[str] = set()
+    released: bool = False
+
+
+class Doorbell:
+    """Rings for, and listens to, all processes with the same channel layer. One message is on its way at a time;
+    what comes meanwhile goes into the next. Everything but `ring` is for the engine's loop."""
+
+    def __init__(
+        self,
+        connect: Callable[[], BaseChannelLayer],
+        *,
+        engine: UUID,
+        loop: asyncio.AbstractEventLoop,
+        heard: Callable[[Ring], None],
+    ) -> None:
+        self._connect = connect
+        self._layer = connect()
+        self._loop = loop
+        self._heard = heard
+        self._me = engine.hex
+        self._next = Ring(sender=self._me)
+        self._rung = asyncio.Event()
+        self._is_well = True
+
+    def ring(
+        self,
+        *,
+        event: tuple[UUID, int] | None = None,
+        drafts: Iterable[UUID] = (),
+        stop: UUID | None = None,
+        released: bool = False,
+    ) -> None:
+        """Tell the others; may be called from any thread. An event is told by its conversation and number."""
+        with suppress(RuntimeError):  # the loop is closed: this process ends
+            self._loop.call_soon_threadsafe(self._add, event, tuple(drafts), stop, released)
+
+    async def send(self) -> None:
+        """Ring, as long as the process lives."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SIGN_OF_LIFE):
+                    await self._rung.wait()
+            if not await self.send_now():
+                await asyncio.sleep(AGAIN)
+
+    async def send_now(self) -> bool:
+        """Ring once, for all that there is to tell; False if that was in vain."""
+        ring, self._next = self._next, Ring(sender=self._me)
+        self._rung.clear()
+        try:
+            async with asyncio.timeout(DEAF):
+                await self._layer.group_send(GROUP, {"type": "verbatim.ring", "ring": msgspec.to_builtins(ring)})
+        except Exception as error:  # whatever the layer raises while it is away; who listens tells of it
+            logger.debug("the doorbell could not be rung: %r", error)
+            return False
+        return True
+
+    async def listen(self) -> None:
+        """Hear the others, as long as the process lives."""
+        while True:
+            try:
+                await self._listen()
+            except Exception as error:  # whatever the layer raises while it is away
+                if self._is_well:
+                    logger.warning("the doorbell is away, what happens elsewhere is polled for: %r", error)
+                    self._is_well = False
+            broken, self._layer = self._layer, self._connect()
+            with suppress(Exception):  # it is thrown away in any case
+                async with asyncio.timeout(AGAIN):
+                    await broken.flush()
+            await asyncio.sleep(AGAIN)
+
+    async def _listen(self) -> None:
+        channel = await self._layer.new_channel()
+        await self._layer.group_add(GROUP, channel)
+        while True:
+            async with asyncio.timeout(DEAF):
+                message = await self._layer.receive(channel)
+            if not self._is_well:
+                logger.warning("the doorbell is back")
+                self._is_well = True
+            ring = msgspec.convert(message.get("ring"), Ring)
+            if ring.sender != self._me:
+                self._heard(ring)
+
+    def _add(self, event: tuple[UUID, int] | None, drafts: tuple[UUID, ...], stop: UUID | None, released: bool) -> None:
+        ring = self._next
+        if event is not None:
+            ring.events[str(event[0])] = event[1]
+        ring.drafts.update(map(str, drafts))
+        if stop is not None:
+            ring.stops.add(str(stop))
+        ring.released |= released
+        self._rung.set()
+
+
+def shared() -> Callable[[], BaseChannelLayer] | None:
+    """Makes connections of our own to the layer that processes share; None if there is none, so nobody would hear."""
+    alias = chat_settings().doorbell_layer
+    if alias not in channel_layers.configs or isinstance(channel_layers[alias], InMemoryChannelLayer):
+        return None
+    return partial(channel_layers.make_backend, alias)

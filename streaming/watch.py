@@ -1,0 +1,88 @@
+"""Conversations that are followed here while their turns run elsewhere: what is new in the database, for all at once.
+
+One look per tick, or whenever the doorbell rings, feeds the live tails; so it costs the same for one viewer as for a
+thousand, and nothing while nothing runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from itertools import islice
+from uuid import UUID
+
+from history.conf import chat_settings
+from history.news import Known, news
+from streaming.database import in_thread
+from streaming.tail import Tail
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 200
+"""Conversations that one look asks for."""
+BREATH = 0.1
+"""The pause between two looks, as a share of a tick: who rings in it is answered together."""
+
+
+class Watch:
+    """What to look at next. Lives on the engine's loop."""
+
+    def __init__(self, tails: Mapping[UUID, Tail]) -> None:
+        self._tails = tails
+        self._watched: set[UUID] = set()
+        self._rung = asyncio.Event()
+
+    def add(self, conversation_id: UUID) -> None:
+        """Look at this one from now on, as long as a turn is in progress there."""
+        self._watched.add(conversation_id)
+
+    def hear(self, conversation_ids: Iterable[UUID]) -> None:
+        """There is something new in these: look at once at those that are followed here."""
+        heard = [conversation_id for conversation_id in conversation_ids if conversation_id in self._tails]
+        if heard:
+            self._watched.update(heard)
+            self._rung.set()
+
+    async def keep(self) -> None:
+        """Look, as long as the process lives."""
+        while True:
+            tick = chat_settings().batch_interval
+            with suppress(TimeoutError):
+                async with asyncio.timeout(tick):
+                    await self._rung.wait()
+            self._rung.clear()
+            asked = set(islice(self._watched, AT_ONCE))
+            if asked:
+                self._watched -= asked
+                try:
+                    self._watched |= await self._look(asked)
+                except Exception:  # the top of a task that must go on whatever one look meets
+                    logger.exception("could not look for what happens elsewhere; trying again")
+                    self._watched |= asked
+                if len(self._watched) > AT_ONCE:
+                    self._rung.set()
+                await asyncio.sleep(tick * BREATH)
+
+    async def _look(self, asked: set[UUID]) -> set[UUID]:
+        """Feed the tails of these conversations; which of them are to be looked at again."""
+        known = {
+            conversation_id: Known(tail.last if tail.base is not None else None, tail.draft)
+            for conversation_id in asked
+            if (tail := self._tails.get(conversation_id)) is not None
+        }
+        if not known:
+            return set()
+        found = await in_thread(news, known)
+        again = set()
+        for conversation_id in known:
+            tail = self._tails.get(conversation_id)
+            if tail is None:
+                continue
+            fresh = found.get(conversation_id)
+            if fresh is None:
+                tail.vanish()
+            elif tail.take(fresh) or (fresh.active and not tail.live):
+                again.add(conversation_id)
+        return again
