@@ -1,0 +1,102 @@
+"""What is written down when all is quiet: the database, what new viewers see at each process, and what the provider and
+the tools have noted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from contextlib import suppress
+from typing import Any
+
+from websockets.asyncio.client import connect
+
+from tests.torture.cluster import Member
+from tests.torture.notes import Note
+from tests.torture.records import Called, Frame, FreshRead, ToolRan
+from tests.torture.scripts import SCRIPTS, Step
+from tests.torture.tools import IDEMPOTENT
+from tests.torture.viewers import GONE
+from tests.torture.world import World
+
+READING = 20.0
+AT_A_TIME = 12
+TAG = re.compile(r"\[\[[\w-]+\]\] (\S+)")
+
+
+async def write_down(world: World) -> None:
+    """All of it."""
+    for record in await world.rows.everything():
+        world.note(record)
+    limit = asyncio.Semaphore(AT_A_TIME)
+    conversations = [talk.conversation for talk in world.talks if talk.conversation]
+    await asyncio.gather(
+        *(_fresh_read(world, each, member, limit) for each in conversations for member in world.cluster.members)
+    )
+    for entry in await asyncio.to_thread(world.cluster.provider.log):
+        world.note(_called(entry))
+    world.cluster.notes.fresh()
+    lives = {
+        pid: f"{member.name}.{life}" for member in world.cluster.members for life, pid in enumerate(member.pids, 1)
+    }
+    for note in world.cluster.notes.all:
+        if note["what"] in ("tool begins", "tool ends"):
+            world.note(_ran(note, process=lives[note["pid"]]), at=note["at"])
+
+
+async def _fresh_read(world: World, conversation: str, member: Member, limit: asyncio.Semaphore) -> None:
+    """What somebody sees who comes now, up to `caught_up`; as far as it came, if it does not."""
+    frames: list[Frame] = []
+    address = f"{member.url.replace('http', 'ws', 1)}/ws/conversations/{conversation}/"
+    with suppress(*GONE):
+        async with (
+            limit,
+            asyncio.timeout(READING),
+            connect(address, additional_headers=world.headers, max_size=None, compression=None, proxy=None) as socket,
+        ):
+            while not frames or frames[-1]["type"] != "caught_up":
+                frames.append(json.loads(await socket.recv()))
+    world.note(FreshRead(conversation=conversation, process=member.life, frames=frames))
+
+
+def _called(entry: dict[str, Any]) -> Called:
+    """A request in the provider's log."""
+    messages = (entry["body"] or {}).get("messages", [])
+    asked = next((message["content"] for message in reversed(messages) if message["role"] == "user"), "")
+    tag = TAG.match(asked)
+    call_id = entry["headers"].get("X-Client-Request-Id", "")
+    return Called(
+        tag=tag[1] if tag else "",
+        call_id=call_id,
+        began=entry["at"],
+        ended=entry.get("ended_at"),
+        ending=f"refused: {entry['refused']}" if "refused" in entry else entry["ended"] or "",
+        fragments=entry["fragments"],
+        text=_said(entry["script"], hop=int(call_id.split(":")[2])) if call_id.count(":") >= 2 else None,
+    )
+
+
+def _said(script: str | None, *, hop: int) -> str | None:
+    """The text of a hop of a script, in full and without stamps."""
+    if script not in SCRIPTS:
+        return None
+    hops = SCRIPTS[script]
+    return "".join(_text(step) for step in hops[min(hop, len(hops) - 1)])
+
+
+def _text(step: Step) -> str:
+    if "words" in step:
+        return "".join(f"w{number:04} " for number in range(step["start"], step["start"] + step["words"]))
+    return str(step.get("text") or step.get("halves") or "")
+
+
+def _ran(note: Note, *, process: str) -> ToolRan:
+    _, hop, index = note["call"].split("-")
+    return ToolRan(
+        turn=note["turn"],
+        hop=int(hop),
+        index=int(index),
+        phase="began" if note["what"] == "tool begins" else "finished",
+        idempotent=note["tool"] in IDEMPOTENT,
+        process=process,
+    )

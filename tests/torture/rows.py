@@ -1,0 +1,145 @@
+"""The rows of the database, read from outside with nothing but its driver."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import dict_row
+
+from tests.torture.records import BatchRow, ConversationRow, EventRow, Record, TurnRow
+
+Row = dict[str, Any]
+ACTIVE = "status IN ('queued', 'running', 'stopping')"
+PATIENCE = 5
+
+
+class Rows:
+    """Reads at `url`. Every question has a connection and a thread of its own."""
+
+    def __init__(self, url: str, *, owner: str) -> None:
+        self.url = url
+        self.owner = owner
+
+    async def turns(self, also: Collection[str] = ()) -> list[TurnRow]:
+        """The turns that are not over, and those that are asked for."""
+        known = ", ".join(f"'{self._id(turn)}'" for turn in also)
+        where = ACTIVE + (f" OR id IN ({known})" if also else "")
+        return [self._turn(row) for row in await self._read(f"SELECT * FROM verbatim_history_turn WHERE {where}")]
+
+    async def draft(self, turn: str) -> tuple[int, str]:
+        """Attempt, and the text that is stored of the hop in progress."""
+        condition = f"turn_id = '{self._id(turn)}'"
+        batches = [
+            self._batch(row) | {"runs": _json(row["runs"])}
+            for row in await self._read(f"SELECT * FROM verbatim_history_deltabatch WHERE {condition}")
+        ]
+        if not batches:
+            return 0, ""
+        attempt = max(batch["attempt"] for batch in batches)
+        hop = max(batch["hop"] for batch in batches if batch["attempt"] == attempt)
+        mine = [batch for batch in batches if (batch["attempt"], batch["hop"]) == (attempt, hop)]
+        return attempt, "".join(_text(batch) for batch in sorted(mine, key=lambda batch: batch["start"]))
+
+    async def everything(self) -> list[Record]:
+        """All rows of the log, as records."""
+        conversations = await self._read("SELECT * FROM verbatim_history_conversation ORDER BY created_at")
+        turns = await self._read("SELECT * FROM verbatim_history_turn ORDER BY created_at")
+        events = await self._read("SELECT * FROM verbatim_history_event ORDER BY conversation_id, seq")
+        batches = await self._read("SELECT * FROM verbatim_history_deltabatch ORDER BY id")
+        return [
+            *(
+                ConversationRow(id=_uuid(row["id"]), owner=self.owner, last_seq=row["last_seq"])
+                for row in conversations
+            ),
+            *map(self._turn, turns),
+            *map(self._event, events),
+            *(BatchRow(**self._batch(row)) for row in batches),
+        ]
+
+    def _conversation(self, row: Row) -> ConversationRow:
+        return ConversationRow(id=_uuid(row["id"]), owner=self.owner, last_seq=row["last_seq"])
+
+    def _turn(self, row: Row) -> TurnRow:
+        return TurnRow(
+            id=_uuid(row["id"]),
+            conversation=_uuid(row["conversation_id"]),
+            owner=self.owner,
+            request_id=row["request_id"],
+            status=row["status"],
+            attempt=row["attempt"],
+            losses=row.get("losses", 0),
+            engine=_uuid(row["engine"]) if row["engine"] else None,
+        )
+
+    def _event(self, row: Row) -> EventRow:
+        return EventRow(
+            conversation=_uuid(row["conversation_id"]),
+            seq=row["seq"],
+            kind=row["kind"],
+            turn=_uuid(row["turn_id"]) if row["turn_id"] else None,
+            data=_json(row["data"]),
+            stored=_time(row["at"]),
+        )
+
+    def _batch(self, row: Row) -> Row:
+        return {"turn": _uuid(row["turn_id"]), **{name: row[name] for name in ("attempt", "hop", "start", "text")}}
+
+    def _id(self, value: str) -> str:
+        """An id as this database holds it."""
+        return UUID(value).hex if self.url.startswith("sqlite") else value
+
+    async def _read(self, statement: str) -> list[Row]:
+        """What the database answers. Raises `OSError` while it is away."""
+        return await asyncio.to_thread(self._ask, statement)
+
+    def _ask(self, statement: str) -> list[Row]:
+        try:
+            with _sqlite(self.url) if self.url.startswith("sqlite") else _postgres(self.url) as execute:
+                return [dict(row) for row in execute(statement).fetchall()]
+        except (sqlite3.OperationalError, psycopg.OperationalError) as error:
+            raise OSError("the database is away") from error
+
+
+@contextmanager
+def _sqlite(url: str) -> Iterator[Callable[[str], Any]]:
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"), timeout=PATIENCE)) as connection:
+        connection.row_factory = sqlite3.Row
+        yield connection.execute
+
+
+@contextmanager
+def _postgres(url: str) -> Iterator[Callable[[Any], Any]]:
+    options = f"-c statement_timeout={PATIENCE * 1000}"
+    with psycopg.connect(url, row_factory=dict_row, connect_timeout=PATIENCE, options=options) as connection:
+        yield connection.execute
+
+
+def _text(batch: Row) -> str:
+    """The part of a batch that is of the channel text."""
+    at, found = 0, []
+    for channel, length in batch["runs"]:
+        if channel == "text":
+            found.append(batch["text"][at : at + length])
+        at += length
+    return "".join(found)
+
+
+def _uuid(value: Any) -> str:
+    return str(UUID(str(value)))
+
+
+def _json(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _time(value: Any) -> float:
+    found = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return float((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())

@@ -1,0 +1,159 @@
+"""One run: a cluster, talks, the nemesis; then quiet, the last look, and the checker's verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import aiohttp
+
+from tests.torture import scripts
+from tests.torture.cluster import Cluster, Database, cluster
+from tests.torture.history import Recorder
+from tests.torture.last_look import write_down
+from tests.torture.nemesis import Nemesis
+from tests.torture.records import Quiescent, Started, State
+from tests.torture.rows import Rows
+from tests.torture.states import States
+from tests.torture.talks import talk_on
+from tests.torture.viewers import NativeViewer
+from tests.torture.world import OWNER, World
+
+QUIET = 40.0
+"""How long the cluster may take to come to rest when nothing is broken any more."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done. A run ends when so many turns were hit, or after so many seconds."""
+
+    seed: int
+    database: Database = "sqlite"
+    servers: int = 3
+    redis: bool = True
+    talks: int = 8
+    hits: int = 0
+    seconds: float = 60.0
+    faults: tuple[str, ...] = ()
+    mutant: str = ""
+
+    @property
+    def command(self) -> str:
+        """What repeats it."""
+        options = [
+            f"--seed {self.seed} --database {self.database} --servers {self.servers} --talks {self.talks}",
+            f"--hits {self.hits} --seconds {self.seconds:g}",
+            *([f"--faults {','.join(self.faults)}"] if self.faults else []),
+            *([f"--mutant {self.mutant}"] if self.mutant else []),
+            *([] if self.redis else ["--no-redis"]),
+        ]
+        return f"python -m tests.torture {' '.join(options)}"
+
+
+@dataclass
+class Outcome:
+    """What a run left: the file of its history, and how often each fault met each state."""
+
+    plan: Plan
+    history: Path
+    hits: Counter[tuple[str, State]] = field(default_factory=Counter)
+    turns: int = 0
+    seconds: float = 0.0
+
+
+async def run(plan: Plan, folder: Path) -> Outcome:
+    """Do it; everything of it is in the folder."""
+    began = time.monotonic()
+    recorder = Recorder(folder / "history.jsonl")
+    stage = cluster(folder, servers=plan.servers, database=plan.database, redis=plan.redis, mutant=plan.mutant)
+    async with (
+        stage as stand,
+        aiohttp.ClientSession(read_bufsize=2**20, connector=aiohttp.TCPConnector(limit=0)) as http,
+    ):
+        world = World(
+            stand, recorder, Rows(stand.database_url, owner=OWNER), States(stand.notes), http, Random(plan.seed)
+        )
+        await asyncio.to_thread(stand.provider.script, named=scripts.SCRIPTS)
+        for member in stand.members:
+            world.note(Started(process=member.life, server=member.kind))
+        nemesis = Nemesis(world, faults=plan.faults)
+        try:
+            await _rage(world, nemesis, plan)
+            await _settle(world)
+            world.note(Quiescent())
+            await write_down(world)
+        finally:
+            await _end(world)
+            recorder.close()
+            _keep_logs(stand, folder)
+    turns = sum(len(talk.turns) for talk in world.talks)
+    return Outcome(plan, folder / "history.jsonl", nemesis.hits, turns, time.monotonic() - began)
+
+
+async def _rage(world: World, nemesis: Nemesis, plan: Plan) -> None:
+    """Talks and faults at the same time, until it is enough; then no new orders, and everything is healed."""
+    chores = [asyncio.create_task(world.states.follow()), asyncio.create_task(world.look())]
+    world.chores = chores
+    talks = [asyncio.create_task(talk_on(world, f"t{number}-")) for number in range(plan.talks)]
+    raging = asyncio.create_task(nemesis.rage())
+    until = time.monotonic() + plan.seconds
+    try:
+        while time.monotonic() < until and not (plan.hits and nemesis.hits.total() >= plan.hits):
+            done, _ = await asyncio.wait({raging, *chores, *talks}, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+    finally:
+        world.is_over = True
+        raging.cancel()
+        await nemesis.rest()
+        for member in world.cluster.members:
+            if member.process is None:
+                await member.start()
+                world.note(Started(process=member.life, server=member.kind))
+    await asyncio.wait(talks, timeout=QUIET)
+    for task in talks:
+        if task.done():
+            task.result()
+        task.cancel()
+
+
+async def _settle(world: World) -> None:
+    """Wait until no turn is active and every viewer who wants it has the end, but not for ever."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(QUIET):
+            while not await _is_quiet(world):  # noqa: ASYNC110 -- rows tell nobody
+                await asyncio.sleep(0.2)
+
+
+async def _is_quiet(world: World) -> bool:
+    if await world.rows.turns():
+        return False
+    staying = [(talk, viewer) for talk in world.talks for viewer in talk.viewers if not viewer.has_left]
+    return all(
+        isinstance(viewer, NativeViewer) and viewer.turn is None and viewer.ended >= set(talk.turns)
+        for talk, viewer in staying
+    )
+
+
+async def _end(world: World) -> None:
+    """Everybody goes."""
+    for talk in world.talks:
+        for viewer in talk.viewers:
+            if not viewer.has_left:
+                viewer.leave()
+    await asyncio.sleep(0)
+    for task in (*world.tasks, *world.chores):
+        task.cancel()
+    await asyncio.gather(*world.tasks, *world.chores, return_exceptions=True)
+
+
+def _keep_logs(stand: Cluster, folder: Path) -> None:
+    """What the servers logged, for whoever looks for a cause."""
+    for member in stand.members:
+        lines = member.log + (member.process.lines if member.process else [])
+        (folder / f"{member.name}.log").write_text("".join(lines))

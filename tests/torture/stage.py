@@ -1,0 +1,123 @@
+"""The site as the harness runs it: every process notes where each of its turns stands, and lingers for some turns at
+the places that are too short to be hit otherwise: before the claim, inside a compaction, before a stop is heard.
+
+Nothing is done otherwise, only later. Notes and pauses are put around the engine from outside.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from functools import wraps
+from threading import local
+from typing import Any
+from uuid import UUID
+
+from config.asgi import application as application
+from history import compaction, status
+from history.compaction import Place
+from history.events import AssistantMessage, ToolResult
+from llm.types import ReasoningDelta, TextDelta
+from streaming import engine
+from streaming.engine import Engine
+from streaming.play import Ended, Item
+from tests.torture.notes import note
+
+BEFORE_CLAIM, INSIDE_COMPACTION, BEFORE_STOP = 0.25, 0.06, 0.25
+ONE_IN = 3
+"""How many turns there are for each that is lingered over."""
+
+_here = local()
+
+
+def lingers(turn_id: UUID, *, place: int) -> bool:
+    """Whether this turn is one of those: always the same ones, other ones at each place."""
+    return int(turn_id.int // 7**place % ONE_IN) == 0
+
+
+def noting(play: Callable[..., AsyncGenerator[Item, None]]) -> Callable[..., AsyncGenerator[Item, None]]:
+    """The turn loop, with a note whenever it goes from one state to the next."""
+
+    @wraps(play)
+    async def noted(*args: Any, **options: Any) -> AsyncGenerator[Item, None]:
+        turn = options["context"].turn
+        asked = True
+        note("asks", turn=turn)
+        async with aclosing(play(*args, **options)) as items:
+            async for item in items:
+                if asked and isinstance(item, TextDelta | ReasoningDelta):
+                    asked = False
+                    note("speaks", turn=turn)
+                if isinstance(item, AssistantMessage | Ended):
+                    note("compacts", turn=turn)
+                yield item
+                if isinstance(item, AssistantMessage | ToolResult):
+                    asked = True
+                    note("tools" if isinstance(item, AssistantMessage) else "asks", turn=turn)
+        note("ended", turn=turn)
+
+    return noted
+
+
+def launching(launch: Callable[..., None]) -> Callable[..., None]:
+    """`Engine.launch`, later."""
+
+    @wraps(launch)
+    def later(self: Engine, turn_id: UUID, *args: Any, **options: Any) -> None:
+        note("queued", turn=str(turn_id))
+        _later(self, turn_id, lambda: launch(self, turn_id, *args, **options), BEFORE_CLAIM, place=0)
+
+    return later
+
+
+def stopping(stop: Callable[..., None]) -> Callable[..., None]:
+    """`Engine.stop_turn`, later."""
+
+    @wraps(stop)
+    def later(self: Engine, turn_id: UUID, *args: Any, **options: Any) -> None:
+        note("stop heard", turn=str(turn_id))
+        _later(self, turn_id, lambda: stop(self, turn_id, *args, **options), BEFORE_STOP, place=1)
+
+    return later
+
+
+def _later(self: Engine, turn_id: UUID, call: Callable[[], None], seconds: float, *, place: int) -> None:
+    if lingers(turn_id, place=place):
+        self.loop.call_soon_threadsafe(self.loop.call_later, seconds, call)
+    else:
+        call()
+
+
+def compacting(write: Callable[..., None]) -> Callable[..., None]:
+    """A write that ends a hop or a turn: its thread remembers that it is in one."""
+
+    @wraps(write)
+    def marked(place: Place, *args: Any, **options: Any) -> None:
+        _here.compacts = lingers(place.turn_id, place=2)
+        try:
+            write(place, *args, **options)
+        finally:
+            _here.compacts = False
+
+    return marked
+
+
+def fencing(fence: Callable[..., None]) -> Callable[..., None]:
+    """The beginning of a fenced write: with the locks held, a compaction lingers."""
+
+    @wraps(fence)
+    def held(*args: Any, **options: Any) -> None:
+        fence(*args, **options)
+        if getattr(_here, "compacts", False):
+            time.sleep(INSIDE_COMPACTION)
+
+    return held
+
+
+engine.play = noting(engine.play)  # type: ignore[attr-defined]
+Engine.launch = launching(Engine.launch)  # type: ignore[method-assign]
+Engine.stop_turn = stopping(Engine.stop_turn)  # type: ignore[method-assign]
+compaction.end_hop = compacting(compaction.end_hop)
+compaction.end_turn = compacting(compaction.end_turn)
+status.fence = fencing(status.fence)

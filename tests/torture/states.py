@@ -1,0 +1,95 @@
+"""Where each turn stands and in which process, as the processes note it; what a fault at this instant would hit."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tests.torture.notes import Note, Notes
+from tests.torture.records import State
+
+NOTED: Mapping[str, State] = {
+    "queued": "queued",
+    "asks": "between_hops",
+    "speaks": "mid_text",
+    "compacts": "compacting",
+    "tools": "mid_tool",
+    "stop heard": "stopping",
+    "ended": "ended",
+}
+"""The state that begins with a note. Between hops: the model is asked, and has said nothing yet."""
+FORGET = 30.0
+"""After how many seconds without a note a turn is looked at no more."""
+
+
+@dataclass
+class Standing:
+    """A turn, as the newest note about it says."""
+
+    turn: str
+    state: State
+    pid: int
+    at: float
+
+
+Aim = Callable[[Standing], bool]
+
+
+class States:
+    """The states of all turns that are not over."""
+
+    def __init__(self, notes: Notes) -> None:
+        self._notes = notes
+        self._turns: dict[str, Standing] = {}
+        self._aims: dict[asyncio.Future[Standing], Aim] = {}
+
+    async def follow(self) -> None:
+        """Read the notes as they come; runs as long as the run."""
+        while True:
+            for note in self._notes.fresh():
+                if note["what"] in NOTED:
+                    self._learn(note)
+            await asyncio.sleep(0.005 if self._aims else 0.02)
+
+    def stop_asked(self, turn: str) -> None:
+        """Somebody has asked for its end."""
+        if turn in self._turns:
+            self._turns[turn].state = "stopping"
+
+    def all(self) -> list[Standing]:
+        """Every turn that is not over."""
+        old = time.time() - FORGET
+        return [standing for standing in self._turns.values() if standing.at > old]
+
+    def of(self, pid: int) -> list[Standing]:
+        """Those that this process runs."""
+        return [standing for standing in self.all() if standing.pid == pid]
+
+    async def when(self, aim: Aim, *, patience: float) -> Standing | None:
+        """The next turn to come where it is aimed at; None if none does in so many seconds."""
+        found: asyncio.Future[Standing] = asyncio.get_running_loop().create_future()
+        self._aims[found] = aim
+        try:
+            async with asyncio.timeout(patience):
+                return await found
+        except TimeoutError:
+            return None
+        finally:
+            del self._aims[found]
+
+    def _learn(self, note: Note) -> None:
+        turn, state = note["turn"], NOTED[note["what"]]
+        if state == "ended":
+            self._turns.pop(turn, None)
+            return
+        known = self._turns.get(turn)
+        if known is not None and known.pid != note["pid"] and state == "between_hops":
+            state = "taken_over"
+        if known is not None and known.state == "stopping" and known.pid == note["pid"]:
+            state = "stopping"
+        standing = self._turns[turn] = Standing(turn, state, note["pid"], note["at"])
+        for found, aim in self._aims.items():
+            if not found.done() and aim(standing):
+                found.set_result(standing)

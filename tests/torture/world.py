@@ -1,0 +1,109 @@
+"""What everybody in a run shares: the cluster, the record of what happens, chance, and what is known of the turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from tests.torture.cluster import Cluster, Member
+from tests.torture.history import Recorder
+from tests.torture.records import Owned, Record, TurnRow
+from tests.torture.rows import Rows
+from tests.torture.states import States
+
+if TYPE_CHECKING:
+    from tests.torture.talks import Talk
+
+OWNER = "ada"
+LOOK = 0.25
+"""How often the rows of the turns are looked at, in seconds."""
+
+
+@dataclass
+class World:
+    """One run, from the first order to the last look."""
+
+    cluster: Cluster
+    recorder: Recorder
+    rows: Rows
+    states: States
+    http: aiohttp.ClientSession
+    chance: Random
+    seen: dict[str, str] = field(default_factory=dict)
+    """The turns whose messages viewers have seen, by their request ids."""
+    watched: set[str] = field(default_factory=set)
+    """The turns whose end is waited for."""
+    over: set[str] = field(default_factory=set)
+    """Those of them that have ended."""
+    owned: dict[str, Owned] = field(default_factory=dict)
+    talks: list[Talk] = field(default_factory=list)
+    tasks: set[asyncio.Task[object]] = field(default_factory=set)
+    """What goes on beside the talks."""
+    chores: list[asyncio.Task[None]] = field(default_factory=list)
+    is_over: bool = False
+    """No new orders."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """How its user says who they are."""
+        return {"Authorization": f"Bearer {self.cluster.key}"}
+
+    def note(self, record: Record, *, at: float | None = None) -> None:
+        """Write it into the history."""
+        self.recorder.add(record, at=at)
+
+    async def somebody(self, *, but: Member | None = None) -> Member:
+        """A member that can be expected to answer, preferably another one than that."""
+        while not (up := self.cluster.up):  # noqa: ASYNC110 -- one will be back
+            await asyncio.sleep(0.1)
+        others = [member for member in up if member is not but]
+        return self.chance.choice(others or up)
+
+    async def look(self) -> None:
+        """Follow the rows of the turns; runs as long as the run."""
+        while True:
+            with suppress(OSError):  # the database is away for a while: that is what happens here
+                self._learn(await self.rows.turns(self.watched - self.over))
+            await asyncio.sleep(LOOK)
+
+    def _learn(self, turns: list[TurnRow]) -> None:
+        for turn in turns:
+            if turn.status in ("completed", "cancelled", "failed"):
+                self.over.add(turn.id)
+                continue
+            process = self.cluster.process_of(turn.engine)
+            owned = Owned(turn=turn.id, attempt=turn.attempt, status=turn.status, process=process)
+            if turn.status == "stopping":
+                self.states.stop_asked(turn.id)
+            if self.owned.get(turn.id) != owned:
+                self.owned[turn.id] = owned
+                self.note(owned)
+
+    async def ended(self, turn: str, *, patience: float) -> bool:
+        """Whether the turn ends within so many seconds."""
+        self.watched.add(turn)
+        try:
+            async with asyncio.timeout(patience):
+                while turn not in self.over:  # noqa: ASYNC110 -- rows tell nobody
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            return False
+        finally:
+            self.watched.discard(turn)
+        return True
+
+
+async def lines_of(response: aiohttp.ClientResponse, *, silence: float) -> AsyncIterator[bytes]:
+    """The lines of an answer. Raises `TimeoutError` if nothing comes for so long."""
+    while True:
+        async with asyncio.timeout(silence):
+            line = await response.content.readline()
+        if not line:
+            return
+        yield line
