@@ -120,7 +120,8 @@ class Daemon:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._process is not None:
-            self.resume()
+            for process in self._family():
+                process.kill()
             self.kill()
 
 

@@ -15,12 +15,14 @@ Runs = list[tuple[str, str]]
 
 
 class Viewer:
-    """Someone with a position in a conversation. `appended` is what a client has that can only append text."""
+    """Someone with a position in a conversation. `appended` is what a client has that can only append text, and
+    `withdrawn` whether some of that was taken back, because its turn was begun again."""
 
     def __init__(self, conversation: str, seen: Folded | None = None) -> None:
         self.conversation = conversation
         self.folded = seen if seen is not None else Folded()
         self.appended = stored_text(self.folded) + self.folded.draft
+        self.withdrawn = False
         self._opened = AsyncExitStack()
         self._socket: Socket | None = None
 
@@ -60,6 +62,8 @@ class Viewer:
                 self.appended += text
             case Event(kind="assistant_message", data=message):
                 self.appended += remainder(message, had)
+            case Event(kind="turn_restarted"):
+                self.withdrawn |= had > 0
         return frame
 
 
@@ -109,4 +113,4 @@ def assert_lawful(viewer: Viewer, fresh: Folded) -> None:
     something was withdrawn, which an appending client cannot follow."""
     seen = viewer.folded
     assert (seen.events, seen.runs, seen.cursor) == (fresh.events, fresh.runs, fresh.cursor)
-    assert seen.resets or viewer.appended == stored_text(fresh) + fresh.draft
+    assert viewer.withdrawn or seen.resets or viewer.appended == stored_text(fresh) + fresh.draft
