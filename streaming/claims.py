@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -53,6 +53,12 @@ def claim(turn_id: UUID, *, engine: UUID) -> int | None:
     """Own the turn, in this attempt; None if somebody else was first. For the writer's thread: nothing but the change
     itself."""
     return status.claim(turn_id, engine=engine, lease=chat_settings().lease)
+
+
+def verify(turn_ids: Collection[UUID], *, engine: UUID) -> dict[UUID, int]:
+    """Renew what is still this engine's of these turns; the attempts of all that it owns."""
+    status.renew(turn_ids, engine=engine, lease=chat_settings().lease)
+    return {turn_id: attempt for turn_id, (attempt, _) in status.owned(engine).items()}
 
 
 def gather(turn_id: UUID, *, attempt: int, tools: tuple[ToolSpec, ...], begun: Begun | None = None) -> Claimed:

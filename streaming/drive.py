@@ -20,6 +20,7 @@ from history.events import AssistantMessage, ToolResult
 from history.writer import Writer
 from llm.types import Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 from streaming.play import Ended, Item
+from streaming.pulse import Pulse
 from streaming.tail import Tail
 
 logger = logging.getLogger(__name__)
@@ -31,10 +32,11 @@ Cost = Callable[[Usage], Decimal | None]
 class Drive:
     """One turn on its way from the loop to the viewers and the log."""
 
-    def __init__(self, place: Place, *, hop: int, tail: Tail, writer: Writer, cost: Cost) -> None:
-        self._place = place
+    def __init__(self, place: Place, *, hop: int, tail: Tail, writer: Writer, pulse: Pulse, cost: Cost) -> None:
+        self.place = place
         self._tail = tail
         self._writer = writer
+        self._pulse = pulse
         self._cost = cost
         self._draft = self._open(hop=hop)
         self.has_ended = False
@@ -65,7 +67,19 @@ class Drive:
         finally:
             self._close()
 
+    def hide(self) -> None:
+        """Show nothing more of the draft: the turn may be somebody else's."""
+        if self._tail.draft is self._draft:
+            self._tail.draft = None
+
+    def show(self) -> None:
+        """It is ours: show the draft again."""
+        if self._tail.live and self._tail.draft is None:
+            self._tail.draft = self._draft
+            self._tail.tell()
+
     def _grow(self, channel: str, text: str) -> None:
+        self._pulse.feel()
         self._draft.append(channel, text)  # type: ignore[arg-type]
         self._tail.wake()
         self._writer.grown(self._draft)
@@ -73,10 +87,10 @@ class Drive:
     async def _store(self, item: Item) -> None:
         match item:
             case AssistantMessage():
-                await self._write(self._compacting(partial(compaction.end_hop, self._place, item)))
+                await self._write(self._compacting(partial(compaction.end_hop, self.place, item)))
                 self._draft = self._open(hop=item.hop + 1)
             case ToolResult():
-                await self._write(partial(compaction.add_result, self._place, item))
+                await self._write(partial(compaction.add_result, self.place, item))
             case Ended():
                 await self._end(item)
             case Finish() | Usage():
@@ -85,13 +99,11 @@ class Drive:
     async def _end(self, item: Ended) -> None:
         cost = self._cost(item.ended.usage) if item.ended.usage is not None else None
         ended = item.ended if cost is None else msgspec.structs.replace(item.ended, cost=f"{cost:f}")
-        await self._write(
-            self._compacting(partial(compaction.end_turn, self._place, ended=ended, message=item.message))
-        )
+        await self._write(self._compacting(partial(compaction.end_turn, self.place, ended=ended, message=item.message)))
         self.has_ended = True
 
     def _open(self, *, hop: int) -> Draft:
-        place = self._place
+        place = self.place
         draft = Draft(
             place.conversation_id,
             turn_id=place.turn_id,
@@ -106,7 +118,7 @@ class Drive:
     def _close(self) -> None:
         """Whatever happened: the draft is no longer this task's."""
         self._writer.close(self._draft)
-        if self._tail.draft is self._draft:
+        if self._tail.draft is None or self._tail.draft is self._draft:
             self._tail.draft, self._tail.live = None, False
 
     def _compacting(self, write: Callable[[], T]) -> Callable[[], T]:

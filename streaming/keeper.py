@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from threading import Event, Thread
 from typing import Protocol
 from uuid import UUID
@@ -28,30 +27,22 @@ ORPHAN_AGE = 3_600.0
 """Seconds after which stored text of a turn that is not in progress is deleted: nobody will come for it."""
 
 
-class Launch(Protocol):
-    """Runs a turn: a queued one, or one that was taken over in that attempt."""
+class Turns(Protocol):
+    """The turns that run in this process; see `streaming.tasks`."""
 
-    def __call__(self, turn_id: UUID, *, attempt: int | None = None) -> None: ...
+    def ids(self) -> frozenset[UUID]: ...
+    def room(self) -> int: ...
+    def launch(self, turn_id: UUID, *, attempt: int | None = None) -> None: ...
+    def stop(self, turn_id: UUID, reason: Reason = ...) -> None: ...
 
 
 class Keeper:
     """Renews before it looks at others' turns, and looks only after its own renewals have gone well for one whole
     lease: a database that was away must not make healthy turns look dead."""
 
-    def __init__(
-        self,
-        engine: UUID,
-        *,
-        turns: Callable[[], frozenset[UUID]],
-        room: Callable[[], int],
-        launch: Launch,
-        stop: Callable[[UUID, Reason], None],
-    ) -> None:
+    def __init__(self, engine: UUID, turns: Turns) -> None:
         self._engine = engine
         self._turns = turns
-        self._room = room
-        self._launch = launch
-        self._stop = stop
         self._hurry = Event()
         self._ending = False
         self._well_since: float | None = None
@@ -90,16 +81,16 @@ class Keeper:
         settings = chat_settings()
         began = time.monotonic()
         owned = status.owned(self._engine)  # read before the live tasks are listed: a turn may be just starting
-        live = self._turns()
+        live = self._turns.ids()
         if live:
             status.renew(live, engine=self._engine, lease=settings.lease)
         self.note_renewal(settings.lease)
         for turn_id in live:
             if owned.get(turn_id, (0, ""))[1] == Status.STOPPING:
-                self._stop(turn_id, Reason.CANCELLED)
+                self._turns.stop(turn_id, Reason.CANCELLED)
         self._stop_lost(live - owned.keys())
-        for turn_id in status.forgotten(after=settings.lease_renewal)[: max(0, self._room())]:
-            self._launch(turn_id)
+        for turn_id in status.forgotten(after=settings.lease_renewal)[: max(0, self._turns.room())]:
+            self._turns.launch(turn_id)
         for turn in self._abandoned(owned.keys() - live):
             if time.monotonic() > began + settings.lease_renewal:
                 break  # to renew comes first
@@ -124,7 +115,7 @@ class Keeper:
         is just starting is not ours yet."""
         for turn_id in status.not_mine(unowned & self._unowned, engine=self._engine):
             logger.warning("turn %s is not ours any more", turn_id)
-            self._stop(turn_id, Reason.INTERRUPTED)
+            self._turns.stop(turn_id, Reason.INTERRUPTED)
         self._unowned = unowned
 
     def _abandoned(self, orphans: set[UUID]) -> list[Abandoned]:
@@ -142,10 +133,10 @@ class Keeper:
                 place = Place(turn.conversation_id, turn.turn_id, turn.attempt)
                 compaction.end_lapsed(place, error=ends.INTERRUPTED, still=turn.still)
                 logger.warning("turn %s was left by its process and has been ended", turn.turn_id)
-            elif self._room() > 0:
+            elif self._turns.room() > 0:
                 attempt = takeover.take_over(turn, engine=self._engine, lease=settings.lease)
                 logger.warning("turn %s was left by its process and goes on here", turn.turn_id)
-                self._launch(turn.turn_id, attempt=attempt)
+                self._turns.launch(turn.turn_id, attempt=attempt)
         except (Fenced, NotFound):
             logger.info("turn %s goes on in another process", turn.turn_id)
         except AWAY:

@@ -47,7 +47,7 @@ def _wrap(number: signal.Signals, engine: Engine) -> None:
 
     async def drain(signum: int) -> None:
         patience = chat_settings().drain if signum == signal.SIGTERM else 0.0
-        logger.info("%s: ending, with %d turns in progress", signal.Signals(signum).name, len(engine.turns()))
+        logger.info("%s: ending, with %d turns in progress", signal.Signals(signum).name, len(engine.tasks.ids()))
         try:
             await engine.drain(patience=patience)
         finally:

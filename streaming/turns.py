@@ -17,7 +17,6 @@ from access import limits, selectors
 from access.principals import Principal, Scope
 from access.profiles import profile_for
 from history import conversations, stopping
-from history.conf import chat_settings
 from history.errors import NotFound
 from history.events import Kind, UserMessage
 from history.locks import transaction_within
@@ -111,7 +110,7 @@ def _start(principal: Principal, conversation_id: UUID | None, order: Order) -> 
     here = engine.current()
     if here is not None:
         begun = Begun(turn, [(entry.kind, entry.data) for entry in log.entries()], log.last_seq)
-        transaction.on_commit(partial(here.launch, turn.pk, begun=begun))
+        transaction.on_commit(partial(here.tasks.launch, turn.pk, begun=begun))
     return Started(turn.pk, conversation_id, begin, fresh=True)
 
 
@@ -150,7 +149,7 @@ def _check_capacity() -> None:
         return
     if here.draining:
         raise Draining
-    if len(here.turns()) >= chat_settings().max_turns:
+    if here.tasks.room() <= 0:
         raise Busy
 
 

@@ -22,8 +22,7 @@ from history.models import Conversation, DeltaBatch, Event, Turn
 from llm.errors import Truncated
 from llm.scripted import says
 from llm.types import Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
-from streaming import ends
-from streaming import engine as engines
+from streaming import ends, tasks
 from streaming.database import in_order_thread, in_thread
 from streaming.errors import Busy, InvalidRequest, RequestConflict, TextTooLong, TurnActive
 from streaming.orders import Order
@@ -306,7 +305,7 @@ async def test_a_turn_that_is_deleted_elsewhere_is_stopped_and_leaves_nothing_be
     await sync_to_async(delete_without_a_word)(on.conversation_id)
 
     async with asyncio.timeout(10):
-        await asyncio.gather(*(running.task for running in on.engine._running.values()))
+        await asyncio.gather(*(running.task for running in on.engine.tasks._running.values()))
     assert on.model.endings == ["closed"]
     assert not await DeltaBatch.objects.aexists()
 
@@ -335,7 +334,7 @@ async def test_a_task_that_fails_ends_only_what_its_engine_owns(stage: Any) -> N
         conversation_id=on.conversation_id, owner=on.user, status="running", attempt=1, engine=uuid4()
     )
 
-    await on.engine._give_up(turn.pk, ends.INTERNAL)
+    await on.engine.tasks._give_up(turn.pk, ends.INTERNAL)
 
     assert await Turn.objects.values_list("status", flat=True).aget(pk=turn.pk) == "running"
 
@@ -344,7 +343,7 @@ async def test_the_writes_of_a_hop_may_be_asked_twice(stage: Any) -> None:
     """A commit whose answer got lost is no error, and viewers hear of it."""
     on = await stage([])
     turn = await Turn.objects.acreate(
-        conversation_id=on.conversation_id, owner=on.user, status="running", attempt=1, engine=on.engine.id
+        conversation_id=on.conversation_id, owner=on.user, status="running", attempt=1, engine=uuid4()
     )
     place = Place(on.conversation_id, turn.pk, 1)
     message = AssistantMessage(hop=0, text="One", runs=(("text", 3),))
@@ -394,7 +393,7 @@ async def test_what_was_shown_is_stored_even_if_the_loop_itself_breaks(stage: An
         raise ArithmeticError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engines, "cost", costs_too_much)
+        patch.setattr(tasks, "cost", costs_too_much)
         await on.send()
         folded = await on.watch(until=has_ended())
 

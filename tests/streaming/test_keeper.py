@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from streaming.keeper import Keeper
+from streaming.stop import Reason
 
 LEASE = 10.0
 
@@ -21,6 +22,22 @@ class Clock:
         return self.now
 
 
+class NoTurns:
+    """A process in which nothing runs."""
+
+    def ids(self) -> frozenset[UUID]:
+        return frozenset()
+
+    def room(self) -> int:
+        return 1
+
+    def launch(self, turn_id: UUID, *, attempt: int | None = None) -> None:
+        raise AssertionError("there is nothing to launch")
+
+    def stop(self, turn_id: UUID, reason: Reason = Reason.CANCELLED) -> None:
+        raise AssertionError("there is nothing to stop")
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
@@ -29,13 +46,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def keeper() -> Keeper:
-    return Keeper(
-        uuid4(),
-        turns=frozenset,
-        room=lambda: 1,
-        launch=lambda turn_id, attempt=None: None,
-        stop=lambda turn, reason: None,
-    )
+    return Keeper(uuid4(), NoTurns())
 
 
 def test_a_keeper_is_well_after_one_whole_lease_of_renewals(clock: Clock) -> None:

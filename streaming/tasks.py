@@ -1,0 +1,243 @@
+"""The turns that run in a process: a task each, owned by its engine and not by any connection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from contextvars import Context
+from functools import partial
+from typing import NamedTuple, TypeVar
+from uuid import UUID
+
+from django.db import connections
+
+from access import limits
+from history import batches, compaction, status
+from history.compaction import Place
+from history.conf import chat_settings
+from history.connections import AWAY
+from history.errors import ChatError, Fenced, NotFound
+from history.events import TurnError
+from history.writer import Writer
+from llm.prices import cost
+from llm.types import ChatModel
+from streaming import claims, ends
+from streaming.claims import Begun, Claimed
+from streaming.database import in_thread
+from streaming.drive import Cost, Drive
+from streaming.hub import Hub
+from streaming.limited import with_limits
+from streaming.play import play
+from streaming.pulse import Pulse
+from streaming.stop import Reason, Stop
+from tools.loading import toolbox_from
+from tools.tool import ToolContext
+from tools.toolbox import Toolbox
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+PATIENCE, PAUSE = 60.0, 0.5
+"""How long a database that is away is waited for before a turn is given up, and how often it is asked, in seconds."""
+
+SHORT = 1.0
+"""Seconds that a turn gets to give itself back."""
+
+
+class Running(NamedTuple):
+    """A turn of this process."""
+
+    task: asyncio.Task[None]
+    stop: Stop
+
+
+class Tasks:
+    """What runs here. `released` is called when a turn was given back, for another process to go on with."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        engine: UUID,
+        hub: Hub,
+        writer: Writer,
+        models: Callable[[str], ChatModel],
+        released: Callable[[], None],
+    ) -> None:
+        self.is_ending = False
+        self._loop = loop
+        self._engine = engine
+        self._hub = hub
+        self._writer = writer
+        self._models = models
+        self._released = released
+        self._toolbox: Toolbox = toolbox_from(chat_settings().tools, after_sync=connections.close_all)
+        self._running: dict[UUID, Running] = {}
+        self._coming: set[UUID] = set()
+        self._drives: set[Drive] = set()
+        self._pulse = Pulse(loop, slept=self.verify)
+        self.beat = self._pulse.beat
+        self._verifying: asyncio.Task[None] | None = None
+
+    def ids(self) -> frozenset[UUID]:
+        """The turns that have a live task here, or are about to get one."""
+        return frozenset((*tuple(self._running), *tuple(self._coming)))
+
+    def room(self) -> int:
+        """How many turns more this process would carry."""
+        return 0 if self.is_ending else chat_settings().max_turns - len(self.ids())
+
+    def launch(self, turn_id: UUID, *, attempt: int | None = None, begun: Begun | None = None) -> None:
+        """Run a turn: a queued one, or one that this engine has taken over in `attempt`. May be called from any thread.
+        The task gets an empty context: what called must not reach into it."""
+        self._coming.add(turn_id)
+        self._soon(partial(self._begin, turn_id, attempt=attempt, begun=begun))
+
+    def stop(self, turn_id: UUID, reason: Reason = Reason.CANCELLED) -> None:
+        """End a turn early if it runs here; may be called from any thread."""
+        self._soon(self._stop, turn_id, reason)
+
+    async def end(self, *, patience: float) -> None:
+        """Begin no more turns, give the hops in progress `patience` seconds to end, and release what is left."""
+        self.is_ending = True
+        for running in self._running.values():
+            running.stop.ends_with_hop = True
+        await self._wait(patience)
+        for turn_id in tuple(self._running):
+            self._stop(turn_id, Reason.RELEASED)
+        await self._wait(SHORT)
+
+    async def _wait(self, patience: float) -> None:
+        tasks = {running.task for running in self._running.values()}
+        if tasks and patience:
+            await asyncio.wait(tasks, timeout=patience)
+
+    def _soon(self, call: Callable[..., None], *args: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: the turn is for another process
+            self._loop.call_soon_threadsafe(call, *args)
+
+    def _begin(self, turn_id: UUID, *, attempt: int | None, begun: Begun | None) -> None:
+        self._coming.discard(turn_id)
+        if turn_id in self._running or self.is_ending:
+            return
+        stop = Stop()
+        run = self._run(turn_id, stop, attempt=attempt, begun=begun)
+        task = self._loop.create_task(run, name=f"verbatim turn {turn_id}", context=Context())
+        self._running[turn_id] = Running(task, stop)
+        task.add_done_callback(lambda _: self._running.pop(turn_id, None))
+
+    def _stop(self, turn_id: UUID, reason: Reason) -> None:
+        running = self._running.get(turn_id)
+        if running is not None:
+            running.stop.request(reason)
+
+    async def _run(self, turn_id: UUID, stop: Stop, *, attempt: int | None, begun: Begun | None) -> None:
+        """The top of a turn's task. A turn that fails here still ends in the log, unless it is somebody else's."""
+        try:
+            if attempt is None:
+                attempt = await self._write(partial(claims.claim, turn_id, engine=self._engine))
+            if attempt is not None:
+                await self._perform(await self._gather(turn_id, attempt=attempt, begun=begun), stop)
+        except (Fenced, NotFound):
+            logger.info("turn %s is not ours any more", turn_id)
+        except ChatError as error:
+            await self._give_up(turn_id, TurnError(code=error.code, message=error.message))
+        except Exception:
+            logger.exception("turn %s failed", turn_id)
+            await self._give_up(turn_id, ends.INTERNAL)
+
+    async def _gather(self, turn_id: UUID, *, attempt: int, begun: Begun | None) -> Claimed:
+        """What the loop needs."""
+        gather = partial(claims.gather, turn_id, attempt=attempt, tools=self._toolbox.specs(), begun=begun)
+        return await self._patiently(gather)
+
+    async def _patiently(self, read: Callable[[], T]) -> T:
+        """Read from a database that may be away for a while."""
+        until = self._loop.time() + PATIENCE
+        while True:
+            try:
+                return await in_thread(read)
+            except AWAY:
+                if self._loop.time() > until:
+                    raise
+                await asyncio.sleep(PAUSE)
+
+    async def _perform(self, claimed: Claimed, stop: Stop) -> None:
+        place, profile = claimed.place, claimed.profile
+        price = partial(cost, prices=profile.prices)
+        with self._hub.tail(place.conversation_id) as tail:
+            tail.learn(claimed.last_seq)
+            items = play(
+                claimed.request,
+                model=self._model(claimed, price=price),
+                model_name=profile.model,
+                toolbox=self._toolbox,
+                context=ToolContext(
+                    principal=str(claimed.payer.owner_id),
+                    conversation=str(place.conversation_id),
+                    turn=str(place.turn_id),
+                ),
+                stop=stop,
+                max_hops=chat_settings().max_tool_hops,
+                budget=claimed.budget,
+                progress=claimed.progress,
+            )
+            drive = Drive(
+                place, hop=claimed.progress.hop, tail=tail, writer=self._writer, pulse=self._pulse, cost=price
+            )
+            self._drives.add(drive)
+            try:
+                await drive.run(items)
+                if not drive.has_ended:
+                    await self._release(place)
+            except (Fenced, NotFound):
+                await self._write(partial(batches.drop, place.turn_id, attempt=place.attempt))
+                raise
+            finally:
+                self._drives.discard(drive)
+
+    def verify(self) -> None:
+        """Others may have taken our turns over while we slept: nothing more is shown of them until we know."""
+        drives = tuple(self._drives)
+        for drive in drives:
+            drive.hide()
+        if drives:
+            logger.warning("this process slept; %d turns are to be verified", len(drives))
+            self._verifying = self._loop.create_task(self._verify(drives), name="verbatim verify", context=Context())
+
+    async def _verify(self, drives: Collection[Drive]) -> None:
+        """Show again what is ours, and stop the rest."""
+        verify = partial(claims.verify, [drive.place.turn_id for drive in drives], engine=self._engine)
+        ours = await self._patiently(verify)
+        for drive in drives:
+            if ours.get(drive.place.turn_id) == drive.place.attempt:
+                drive.show()
+            else:
+                self._stop(drive.place.turn_id, Reason.INTERRUPTED)
+
+    async def _release(self, place: Place) -> None:
+        """Let another process go on with a turn."""
+        await self._write(partial(status.release, place.turn_id, attempt=place.attempt))
+        self._released()
+
+    def _model(self, claimed: Claimed, *, price: Cost) -> ChatModel:
+        """The model of the turn's profile, within its payer's limits."""
+        model = self._models(claimed.profile.name)
+        if not limits.is_by_day(claimed.payer):
+            return model
+        window = claimed.profile.context_window
+        return with_limits(model, payer=claimed.payer, window=window, cost=price, run=self._writer.run)
+
+    async def _give_up(self, turn_id: UUID, error: TurnError) -> None:
+        """End a turn whose task failed, with what is stored of it."""
+        try:
+            await self._write(partial(compaction.end_broken, turn_id, engine=self._engine, error=error))
+        except Exception:
+            logger.exception("turn %s could not be ended; its lease will lapse", turn_id)
+
+    async def _write(self, write: Callable[[], T]) -> T:
+        """Have the writer do it."""
+        return await asyncio.wrap_future(self._writer.run(write))
