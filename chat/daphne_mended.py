@@ -1,4 +1,5 @@
-"""Two faults of daphne 4.2 that show when it closes sockets and when it ends, mended where it is in use."""
+"""Three faults of daphne 4.2 that show with large messages, when it closes sockets and when it ends, mended where it is
+in use."""
 
 from __future__ import annotations
 
@@ -16,8 +17,24 @@ def mend() -> None:
     protocol, server = sys.modules.get("daphne.ws_protocol"), sys.modules.get("daphne.server")
     if protocol is not None and server is not None and not hasattr(server.Server, "is_mended"):
         server.Server.is_mended = True
+        _let_pass_large_messages(protocol.WebSocketProtocol)
         _let_pass_the_close_codes_for_servers(protocol.WebSocketProtocol)
         _let_end_with_idle_connections(server.Server)
+
+
+def _let_pass_large_messages(protocol: Any) -> None:
+    """What limits messages that come in is held against those that go out as well: then nobody can ever see an answer
+    of more than a mebibyte."""
+    original = protocol.serverSend
+
+    def server_send(self: Any, content: str | bytes, binary: bool = False) -> None:
+        limit = self.maxMessagePayloadSize
+        if 4 * len(content) > limit:  # no code point has more bytes
+            self.maxMessagePayloadSize = 0
+        original(self, content, binary)
+        self.maxMessagePayloadSize = limit
+
+    protocol.serverSend = server_send
 
 
 def _let_pass_the_close_codes_for_servers(protocol: Any) -> None:

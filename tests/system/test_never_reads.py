@@ -1,0 +1,144 @@
+"""Viewers that read nothing: they cost the server next to nothing, slow nobody, are let go, and miss nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from statistics import quantiles
+from time import time
+from uuid import uuid4
+
+import msgspec
+import psutil
+
+from streaming.frames import Delta, Event, ServerFrame
+from tests.client import Client
+from tests.provider import ProviderProcess, Script
+from tests.server import Kind, NewSite, ServerProcess
+from tests.system.callers import COUNTING, STREAMING_CHAT, Caller
+from tests.system.cluster import LONG
+from tests.system.stuck import Stuck, StuckCaller, StuckSocket, StuckStream
+
+MIB = 1 << 20
+EACH = 3
+"""How many read nothing on each of the three transports."""
+PIECE = "All work and no play. " * 186
+PIECES = 2_048
+"""8 MiB of text: a connection on one machine takes about 3 before it is full."""
+GATE = {"gate": "all-are-in"}
+BULK: Script = [GATE, *({"text": PIECE} for _ in range(PIECES))]
+ANSWER: Script = (
+    [GATE, {"words": 100_000, "rate": 400, "stamped": True}]
+    if LONG
+    else [*BULK, {"words": 1_000, "rate": 400, "stamped": True}]
+)
+"""In the short form the stuck ones are stuck before the words come whose delay is measured."""
+SPARE = 56 * MIB
+"""How much more memory a server may need because of them, who have not read more than 72."""
+
+
+@dataclass
+class Heard:
+    """What someone heard who reads all the time: the text, and how late each word was, in seconds."""
+
+    text: list[str] = field(default_factory=list)
+    delays: list[float] = field(default_factory=list)
+    stored: str = ""
+
+    def percentiles(self) -> tuple[float, float]:
+        """The median and the 99th of the second half."""
+        cuts = quantiles(self.delays[len(self.delays) // 2 :], n=100)  # what comes first has to wait for the bulk
+        return cuts[49], cuts[98]
+
+    def word(self, text: str) -> None:
+        """More of the answer has come."""
+        self.text.append(text)
+        now = time()
+        self.delays += [now - int(stamp) / 1e6 for _, at, stamp in (w.partition("@") for w in text.split()) if at]
+
+
+async def listen(client: Client, conversation: str) -> Heard:
+    """Read all the time, from now to the end of an answer."""
+    heard = Heard()
+    async with client.socket(conversation) as socket:
+        while not heard.stored:
+            match _decoder.decode(await socket.connection.recv()):
+                case Delta(text=text):
+                    heard.word(text)
+                case Event(kind="assistant_message", data=message):
+                    heard.stored = message["text"]
+    return heard
+
+
+async def peak(server: ServerProcess, while_running: asyncio.Task[Heard]) -> int:
+    """The most memory that the server has, in bytes."""
+    process, most = psutil.Process(server.pid), 0
+    while not while_running.done():
+        most = max(most, process.memory_info().rss)
+        await asyncio.wait({while_running}, timeout=0.05)
+    return most
+
+
+@dataclass
+class Room:
+    """A conversation with one who listens and, if asked for, several who do not read."""
+
+    server: ServerProcess
+    client: Client
+    provider: ProviderProcess
+
+    async def answer(self, *, stuck: int) -> tuple[Heard, int, list[Stuck]]:
+        """An answer from its beginning to its end; what was heard, the most memory, and those who are stuck."""
+        conversation = await self.client.new_conversation()
+        caller = Caller(self.server.url, key=self.client.headers["Authorization"].removeprefix("Bearer "))
+        asked = len(self.provider.log())
+        async with asyncio.TaskGroup() as tasks:
+            listening = tasks.create_task(listen(self.client, conversation))
+            deaf: list[Stuck] = []
+            key = uuid4().hex
+            if not stuck:
+                tasks.create_task(caller.ask(STREAMING_CHAT, "Go on.", key=key, conversation_id=conversation))
+            for _ in range(stuck):
+                deaf.append(await StuckSocket.opened(self.client, conversation))
+                deaf.append(await asyncio.to_thread(StuckStream, self.client, conversation))
+                deaf.append(await asyncio.to_thread(partial(StuckCaller, self.client, conversation, key=key)))
+            await self.provider.requests_async(asked + 1)
+            await caller.counted(viewers=2 + 3 * stuck - bool(stuck))
+            memory = tasks.create_task(peak(self.server, listening))
+            await asyncio.to_thread(self.provider.open_gate, "all-are-in")
+        return listening.result(), memory.result(), deaf
+
+
+async def test_viewers_that_never_read_cost_little_slow_nobody_and_miss_nothing(
+    kind: Kind, new_site: NewSite, provider: ProviderProcess, measured: Callable[[str], None]
+) -> None:
+    """R16."""
+    provider.script(ANSWER)
+    site, key = new_site()
+    with site.start(kind, application=COUNTING) as server:
+        room = Room(server, Client(server.url, key=key), provider)
+        alone, before, _ = await room.answer(stuck=0)
+        provider.reset()
+        provider.script(ANSWER)
+        heard, during, stuck = await room.answer(stuck=EACH)
+        texts = await asyncio.gather(*(each.read_on() for each in stuck))
+
+        measured(
+            f"{kind}: {before // MIB} MiB, {during // MIB} with {len(stuck)} that read nothing; delays of the one that"
+            f" reads, median and p99: {ms(alone)}, with them {ms(heard)}; let go: {sum(each.cut for each in stuck)}"
+        )
+        assert "".join(heard.text) == heard.stored
+        assert set(texts) == {heard.stored}
+        assert during - before < SPARE
+        for quiet, loud in zip(alone.percentiles(), heard.percentiles(), strict=True):
+            assert loud < max(3 * quiet, quiet + 0.1)
+        assert not [line for line in server.lines if "Traceback" in line or "took too long" in line]
+
+
+def ms(heard: Heard) -> str:
+    return " and ".join(f"{1000 * seconds:.1f} ms" for seconds in heard.percentiles())
+
+
+_decoder: msgspec.json.Decoder[ServerFrame] = msgspec.json.Decoder(ServerFrame)
