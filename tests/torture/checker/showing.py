@@ -151,14 +151,14 @@ def _joined(run: Run) -> Iterator[tuple[Viewer, str, str]]:
     """What append-only viewers whose answer ended have, and what is stored; not those who were told to ask again, and
     not those whose tokens did not follow on each other, which is said elsewhere."""
     for viewer in viewers(run):
-        folded = viewer.folded
-        if not isinstance(folded, Appended) or folded.restarted or folded.flaws or viewer.turn is None:
-            continue
-        ended = viewer.connections[-1].ended
-        if folded.plain and ended is not None and ended.how == "closed":
-            yield viewer, folded.text.partition(PLAIN_STATUS)[0], _plain(run, viewer.turn)
-        elif folded.ending is not None:
-            yield viewer, folded.text, run.said(viewer.turn)
+        for life in viewer.lives:
+            folded = life.folded
+            if not isinstance(folded, Appended) or folded.restarted or folded.flaws or viewer.turn is None:
+                continue
+            if folded.plain and life.ended is not None and life.ended.how == "closed":
+                yield viewer, folded.text.partition(PLAIN_STATUS)[0], _plain(run, viewer.turn)
+            elif folded.ending is not None:
+                yield viewer, folded.text, run.said(viewer.turn)
 
 
 def _plain(run: Run, turn: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -25,13 +24,37 @@ class Connection:
 
 
 @dataclass
+class Life:
+    """What a viewer made of the frames of these connections. Whoever comes without a cursor begins a new one."""
+
+    folded: Native | Appended
+    connections: list[Connection]
+
+    @property
+    def ended(self) -> Disconnected | None:
+        """How its last connection ended."""
+        return self.connections[-1].ended
+
+
+@dataclass
 class Viewer:
-    """Somebody who looks at a conversation or turn. `folded` is what it has; `flaws` what was wrong at any time."""
+    """Somebody who looks at a conversation or turn. What it has is what its last life folded."""
 
     name: str
-    connections: list[Connection]
-    folded: Native | Appended
-    flaws: list[Flaw]
+    lives: list[Life]
+
+    @property
+    def connections(self) -> list[Connection]:
+        return [connection for life in self.lives for connection in life.connections]
+
+    @property
+    def folded(self) -> Native | Appended:
+        return self.lives[-1].folded
+
+    @property
+    def flaws(self) -> list[Flaw]:
+        """What was wrong at any time."""
+        return [flaw for life in self.lives for flaw in life.folded.flaws]
 
     @property
     def first(self) -> Connected:
@@ -71,7 +94,7 @@ def viewers(run: Run) -> list[Viewer]:
                 connections[record.viewer][-1].frames.append(record)
             case Disconnected():
                 connections[record.viewer][-1].ended = record
-    return [_viewer(run, name, of_viewer) for name, of_viewer in connections.items()]
+    return [Viewer(name, _lives(run, of_viewer)) for name, of_viewer in connections.items()]
 
 
 def fresh(frames: list[Frame]) -> Native:
@@ -82,25 +105,17 @@ def fresh(frames: list[Frame]) -> Native:
     return native
 
 
-def _viewer(run: Run, name: str, connections: list[Connection]) -> Viewer:
-    lives = list(_lives(run, connections))
-    return Viewer(name, connections, lives[-1], [flaw for life in lives for flaw in life.flaws])
-
-
-def _lives(run: Run, connections: list[Connection]) -> Iterator[Native | Appended]:
-    """What it had in the end of each of its lives: whoever comes without a cursor begins a new one."""
-    folded: Native | Appended | None = None
+def _lives(run: Run, connections: list[Connection]) -> list[Life]:
+    lives: list[Life] = []
     for connection in connections:
-        if folded is None or not connection.opened.cursor:
-            if folded is not None:
-                yield folded
-            folded = _nothing(run, connection.opened)
+        if lives and connection.opened.cursor:
+            lives[-1].connections.append(connection)
         else:
-            folded.reconnect()
+            lives.append(Life(_nothing(run, connection.opened), [connection]))
+        lives[-1].folded.reconnect()
         for received in connection.frames:
-            folded.add(received.frame)
-    if folded is not None:
-        yield folded
+            lives[-1].folded.add(received.frame)
+    return lives
 
 
 def _nothing(run: Run, opened: Connected) -> Native | Appended:

@@ -1,0 +1,1 @@
+"""Made-up histories for the tests of the checker."""

@@ -1,0 +1,119 @@
+"""The checker of the fault harness: sound histories pass, and every kind of broken promise is found as what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.torture.checker import PROMISES, Bounds, check, hits, summary
+from tests.torture.history import History, Recorder, read
+from tests.torture.made_up import wrong_plots, wrong_records
+from tests.torture.made_up.audience import Told, history
+from tests.torture.made_up.planting import Plant, planted
+from tests.torture.made_up.plots import PLOTS, drained, given_up, killed, plain, tools
+from tests.torture.records import Connected, Disconnected, Fault, Received, StopAsked, TurnRow
+
+PLANTS = planted(wrong_plots, wrong_records)
+
+turns = st.builds(
+    Told, st.sampled_from(PLOTS), st.booleans(), st.lists(st.integers(1, 25), max_size=6, unique=True).map(tuple)
+)
+conversations = st.lists(st.lists(turns, min_size=1, max_size=3), min_size=1, max_size=3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(conversations)
+def test_a_history_in_which_every_promise_is_kept_has_no_violation(told: list[list[Told]]) -> None:
+    violations = check(history(*told))
+
+    assert violations == []
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
+def test_a_planted_violation_is_found_as_what_it_is(plant: Plant) -> None:
+    promise = next(promise for promise, predicates in PROMISES.items() if plant.predicate in predicates)
+
+    violations = check(plant.page().history())
+
+    assert plant.predicate.__name__ in {violation.predicate for violation in violations}
+    assert {violation.promise for violation in violations} == {promise} | plant.beside
+
+
+def test_every_predicate_has_a_planted_violation() -> None:
+    predicates = {predicate for predicates in PROMISES.values() for predicate in predicates}
+
+    assert predicates == {plant.predicate for plant in PLANTS}
+
+
+def test_every_promise_that_a_history_can_show_is_looked_at() -> None:
+    assert list(PROMISES) == [f"R{number}" for number in (*range(1, 15), *range(18, 22))]
+
+
+def test_a_stop_may_take_longer_while_redis_is_gone() -> None:
+    slow = wrong_plots.a_stop_takes_five_seconds.page()
+    stop = slow.all(StopAsked)[0]
+
+    slow.add(Fault(kind="redis_pause", target="redis", began=stop.began - 1, ended=stop.at + 9, at=stop.at + 9))
+
+    assert check(slow.history()) == []
+
+
+def test_text_may_come_late_just_after_redis_is_back() -> None:
+    late = wrong_records.text_comes_late.page()
+    delta = late.frames(wrong_records.SOCKET, type="delta")[-1]
+
+    late.add(Fault(kind="redis_restart", target="redis", began=delta.at - 9, ended=delta.at - 6))
+
+    assert check(late.history()) == []
+
+
+def test_a_turn_may_wait_while_the_database_is_away() -> None:
+    waits = wrong_plots.a_dead_processs_turn_waits_for_40_seconds.page()
+    killed = waits.all(Fault)[0].began
+
+    waits.add(Fault(kind="postgres_pause", target="postgres", began=killed + 5, ended=killed + 30))
+
+    assert check(waits.history()) == []
+
+
+def test_the_bounds_are_those_of_the_run() -> None:
+    taken_over = history([Told(killed)])
+
+    violations = check(taken_over, bounds=Bounds(takeover=5))
+
+    assert {violation.promise for violation in violations} == {"R10"}
+
+
+def test_a_turn_goes_on_while_nobody_looks() -> None:
+    seen = history([Told(killed), Told(tools)])
+    lonely = [r for r in seen.records if not isinstance(r, Connected | Received | Disconnected)]
+
+    assert check(History(lonely)) == []
+    assert {row.status for row in seen.of(TurnRow)} == {"completed"}
+
+
+def test_a_history_is_read_as_it_was_recorded(tmp_path: Path) -> None:
+    told = history([Told(drained, cuts=(3, 8)), Told(given_up)])
+    recorder = Recorder(tmp_path / "history.jsonl")
+    for record in told.records:
+        recorder.add(record, at=record.at)
+    recorder.close()
+
+    assert read(tmp_path / "history.jsonl").records == told.records
+
+
+def test_a_summary_counts_hits_by_fault_and_state() -> None:
+    told = history([Told(killed), Told(killed), Told(drained), Told(plain)])
+
+    assert hits(told) == {("kill", "mid_text"): 2, ("sigterm", "mid_text"): 1}
+    assert summary(told).splitlines() == [
+        "| fault | mid_text |",
+        "|---|--:|",
+        "| kill | 2 |",
+        "| sigterm | 1 |",
+        "",
+        "4 turns, 3 of them hit, 3 hits.",
+    ]
