@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -13,13 +13,13 @@ import psycopg
 from tests.client import Client
 from tests.fold import Folded
 from tests.provider import ProviderProcess, Script
-from tests.system.cluster import Cluster
+from tests.system.cluster import Cluster, scaled
 from tests.system.held import kinds, nobody_writes
 from tests.system.viewers import Viewer
 from tests.system.watched_tools import Workshop
 
 TOOLS = ["tests.system.watched_tools.once", "tests.system.watched_tools.again"]
-WORDS = 300
+WORDS = scaled(900, 300)
 SPEECH = "".join(f"w{number:04} " for number in range(1, WORDS + 1))
 
 
@@ -84,6 +84,18 @@ class Asked(NamedTuple):
     away: Viewer
 
 
+async def all_in_their_states(
+    mishaps: Iterable[Mishap], here: Client, there: Client, *, workshop: Workshop, provider: ProviderProcess
+) -> list[Asked]:
+    """All turns run `here`, each as far as its mishap; the one that is talking is begun last."""
+    held = [mishap for mishap in mishaps if mishap.name != "speech"]
+    talking = [mishap for mishap in mishaps if mishap.name == "speech"]
+    asked: list[Asked] = []
+    for some in (held, talking):
+        asked += await asyncio.gather(*(ask(one, here, there, workshop=workshop, provider=provider) for one in some))
+    return asked
+
+
 async def ask(mishap: Mishap, here: Client, there: Client, *, workshop: Workshop, provider: ProviderProcess) -> Asked:
     """Have it asked `here`, and come to its state."""
     conversation = await here.new_conversation()
@@ -113,6 +125,7 @@ async def _come_to(mishap: Mishap, viewers: list[Viewer], *, workshop: Workshop,
             await all_see(lambda folded: "tool_result" in kinds(folded))
         case "idempotent":
             await workshop.until_begun("idempotent-held")
+            await all_see(lambda folded: "assistant_message" in kinds(folded))
         case "between":
             workshop.let_go("between-quick")
             await all_see(lambda folded: "tool_result" in kinds(folded))
@@ -136,6 +149,10 @@ def marker_of(entry: dict[str, Any]) -> str:
     """The name in the question of a request."""
     question = next(said["content"] for said in entry["body"]["messages"] if said["role"] == "user")
     return str(question).strip("[]")
+
+
+def is_taken_over(folded: Folded) -> bool:
+    return bool({"turn_restarted", "turn_ended"} & set(kinds(folded)))
 
 
 @contextmanager

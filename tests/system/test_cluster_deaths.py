@@ -13,12 +13,22 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests.client import Client
-from tests.fold import Folded
 from tests.provider import ProviderProcess
 from tests.server import KINDS, Kind, ServerProcess
 from tests.system.cluster import DATABASES, LONG, Cluster, Database, NewCluster
 from tests.system.held import kinds
-from tests.system.mishaps import MISHAPS, TOOLS, Asked, ask, assert_right, assert_rows, locked, scripts, set_free
+from tests.system.mishaps import (
+    MISHAPS,
+    TOOLS,
+    Asked,
+    all_in_their_states,
+    assert_right,
+    assert_rows,
+    is_taken_over,
+    locked,
+    scripts,
+    set_free,
+)  # fmt: skip
 from tests.system.viewers import Viewer, assert_lawful, fresh_read
 from tests.system.watched_tools import Workshop
 
@@ -43,7 +53,7 @@ async def test_turns_of_a_killed_process_go_on_at_another_whatever_they_were_doi
         a, b, c = cluster.clients
         async with Workshop() as workshop:
             provider.script(named=scripts(workshop.port))
-            asked = await all_in_their_states(a, b, workshop=workshop, provider=provider)
+            asked = await all_in_their_states(MISHAPS, a, b, workshop=workshop, provider=provider)
 
             await lose(cluster, asked, provider=provider, stopping=c)
             killed = time.monotonic()
@@ -67,16 +77,6 @@ async def test_turns_of_a_killed_process_go_on_at_another_whatever_they_were_doi
         f" within {recovered:.1f} s"
     )
     assert recovered <= TAKEN_OVER
-
-
-async def all_in_their_states(a: Client, b: Client, *, workshop: Workshop, provider: ProviderProcess) -> list[Asked]:
-    """All turns run on A, the one that is talking begun last."""
-    talking = [mishap for mishap in MISHAPS if mishap.name == "speech"]
-    held = [mishap for mishap in MISHAPS if mishap.name != "speech"]
-    asked: list[Asked] = []
-    for mishaps in (held, talking):
-        asked += await asyncio.gather(*(ask(one, a, b, workshop=workshop, provider=provider) for one in mishaps))
-    return asked
 
 
 async def lose(cluster: Cluster, asked: list[Asked], *, provider: ProviderProcess, stopping: Client) -> None:
@@ -108,10 +108,6 @@ async def move(viewer: Viewer, elsewhere: Client) -> None:
         while True:
             await viewer.hear()
     await viewer.go_on(elsewhere)
-
-
-def is_taken_over(folded: Folded) -> bool:
-    return bool({"turn_restarted", "turn_ended"} & set(kinds(folded)))
 
 
 async def see_the_end(turn: Asked, b: Client, c: Client) -> None:
