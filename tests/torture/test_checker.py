@@ -79,6 +79,14 @@ def test_a_turn_may_wait_while_the_database_is_away() -> None:
     assert check(waits.history()) == []
 
 
+def test_who_goes_when_all_is_quiet_is_owed_the_end_all_the_same() -> None:
+    lacks = wrong_records.the_last_ring_is_lost.page()
+
+    lacks.add(Disconnected(viewer=wrong_records.SOCKET, how="left", at=lacks.ended + 1))
+
+    assert {violation.promise for violation in check(lacks.history())} == {"R6"}
+
+
 def test_the_bounds_are_those_of_the_run() -> None:
     taken_over = history([Told(killed)])
 

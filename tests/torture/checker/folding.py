@@ -8,6 +8,10 @@ from typing import Any, Literal
 from tests.torture.records import Frame
 
 DRAFT_ENDING = {"assistant_message", "turn_restarted", "turn_ended"}
+STATUS = "Status: "
+"""How plain text tells of an error."""
+AGAIN = ("answer_restarted", "draining", "busy", "still_running", "access_ended")
+"""The codes with which a stream ends whose turn did not."""
 Kind = Literal["order", "gap", "unsaid", "fenced"]
 
 
@@ -130,28 +134,32 @@ class Native:
 
 @dataclass
 class Appended:
-    """A client of `streaming_chat`, which can only append. `ending` is the last event's name, once there was one."""
+    """A client of `streaming_chat`, which can only append. `ending` is the last event's name, once there was one;
+    `asks_again`: that was an error after which the same request gets the answer, or the rest of it."""
 
     plain: bool = False
     pieces: list[str] = field(default_factory=list)
     length: int = 0
     ending: str | None = None
-    restarted: bool = False
+    asks_again: bool = False
     flaws: list[Flaw] = field(default_factory=list)
 
     @property
     def text(self) -> str:
-        """All pieces, joined."""
-        return "".join(self.pieces)
+        """All pieces, joined; of plain text without an error at its end."""
+        joined = "".join(self.pieces)
+        return joined.partition(STATUS)[0] if self.plain else joined
 
     def reconnect(self) -> None:
         """It goes on where it was."""
+        self.ending, self.asks_again = None, False
 
     def add(self, frame: Frame) -> None:
         """One more frame."""
         if self.plain:
             self._append(frame.get("text", ""))
-            self.restarted = "answer_restarted" in "".join(self.pieces[-9:])
+            _, is_error, error = "".join(self.pieces[-9:]).partition(STATUS)
+            self.asks_again = bool(is_error) and any(f"- {code}:" in error for code in AGAIN)
             return
         data: dict[str, Any] = frame.get("data", {})
         name = frame.get("event")
@@ -167,7 +175,7 @@ class Appended:
                     self._flaw("gap", "the whole answer is not what its tokens make", frame)
             case "end" | "interrupted" | "error":
                 self.ending = name
-                self.restarted = str(data.get("cause", "")).startswith("answer_restarted")
+                self.asks_again = str(data.get("cause", "")).partition(":")[0] in AGAIN
 
     def _append(self, text: str) -> None:
         self.pieces.append(text)

@@ -177,9 +177,11 @@ class Run:
         return self.faults("sigstop", on=[process]) + cut_off
 
     def absences(self, process: str | None) -> list[Span]:
-        """When its turns may be lost to it: while it ends, is gone, or pauses. Of all processes, if it is unknown."""
+        """When its turns may be lost to it: while it ends, is gone, or pauses. If it is unknown, those of all, each for
+        as long as it takes until somebody else has its turns."""
         if process is None:
-            return [span for known in self.lives for span in self.absences(known)]
+            spans = [span for known in self.lives for span in self.absences(known)]
+            return [Span(span.began, min(span.ended, span.began + self.bounds.takeover)) for span in spans]
         told = [Span(span.began, inf) for span in self.faults("sigterm", "kill", on=[process])]
         gone = [Span(life.ended, inf) for life in [self.lives.get(process)] if life and life.ended < inf]
         return told + gone + self.pauses(process)

@@ -13,8 +13,6 @@ from tests.torture.checker.verdict import Findings
 from tests.torture.checker.viewing import Connection, Viewer, fresh, viewers
 from tests.torture.records import EventRow, FreshRead, Received, Waited
 
-PLAIN_STATUS = "Status: "
-
 
 def viewers_get_events_in_order_and_once(run: Run) -> Findings:
     """R1."""
@@ -153,10 +151,10 @@ def _joined(run: Run) -> Iterator[tuple[Viewer, str, str]]:
     for viewer in viewers(run):
         for life in viewer.lives:
             folded = life.folded
-            if not isinstance(folded, Appended) or folded.restarted or folded.flaws or viewer.turn is None:
+            if not isinstance(folded, Appended) or folded.asks_again or folded.flaws or viewer.turn is None:
                 continue
             if folded.plain and life.ended is not None and life.ended.how == "closed":
-                yield viewer, folded.text.partition(PLAIN_STATUS)[0], _plain(run, viewer.turn)
+                yield viewer, folded.text, _plain(run, viewer.turn)
             elif folded.ending is not None:
                 yield viewer, folded.text, run.said(viewer.turn)
 

@@ -124,8 +124,8 @@ def stops_close_the_providers_connection(run: Run) -> Findings:
         call.span.ended - stop.at
         for stop, without_redis in _stops(run)
         if not without_redis
-        for call in run.calls.get(stop.turn, [])
-        if call.span.overlaps(stop.at, stop.at)
+        for call in [call for call in run.calls.get(stop.turn, []) if call.span.began <= stop.at][-1:]
+        if call.span.ended > stop.at
     )
     if not delays:
         return

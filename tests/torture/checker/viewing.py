@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from tests.torture.checker.folding import Appended, Flaw, Native
 from tests.torture.checker.run import Run, Span
-from tests.torture.records import Connected, Disconnected, Frame, Received
+from tests.torture.records import Connected, Disconnected, Frame, Quiescent, Received
 
 
 @dataclass
@@ -84,7 +84,7 @@ class Viewer:
 
 @lru_cache(maxsize=1)
 def viewers(run: Run) -> list[Viewer]:
-    """All viewers of a run."""
+    """All viewers of a run, as they are when it is quiet; that they go after that is nobody's loss."""
     connections: dict[str, list[Connection]] = {}
     for record in run.history.records:
         match record:
@@ -94,6 +94,8 @@ def viewers(run: Run) -> list[Viewer]:
                 connections[record.viewer][-1].frames.append(record)
             case Disconnected():
                 connections[record.viewer][-1].ended = record
+            case Quiescent():
+                break
     return [Viewer(name, _lives(run, of_viewer)) for name, of_viewer in connections.items()]
 
 

@@ -98,7 +98,8 @@ def _audience(conversation: Conversation, *, cuts: set[int], until: float) -> It
     for turn in conversation.turns:
         mine = [(at, frame) for at, of_turn, frame in conversation.shown if of_turn == turn.id]
         yield from _Watching("sse", conversation, turn=turn.id, until=turn.now).watch(mine, cuts=cuts)
-        yield from _Appending("streaming_chat", conversation, turn=turn.id, until=turn.now).append(mine)
+        chat = _Appending("streaming_chat", conversation, turn=turn.id, until=turn.now)
+        yield from chat.append(mine, let_go=turn.let_go)
         if not any(frame.get("kind") == "turn_restarted" for _, frame in mine):
             yield from _Appending("text", conversation, turn=turn.id, until=turn.now).append(mine)
         if turn.let_go is not None:
@@ -168,12 +169,15 @@ class _Watching:
 class _Appending(_Watching):
     """Somebody who can only append, and asks again when told to."""
 
-    def append(self, shown: list[tuple[float, Frame]]) -> Iterator[AnyRecord]:
-        """The turn in lightspeed's words, or as plain text."""
+    def append(self, shown: list[tuple[float, Frame]], *, let_go: float | None = None) -> Iterator[AnyRecord]:
+        """In lightspeed's words, or as plain text; cut off in good order when a process ends at `let_go`."""
         settled, draft = "", ""
         yield from self.connect(shown[0][0] - 0.02)
         for at, frame in shown:
             yield from self.beat(at)
+            if let_go is not None and at > let_go:
+                yield from self.go_on(at=let_go)
+                let_go = None
             kind = str(frame.get("kind") or frame["type"])
             if kind == "delta":
                 yield self.token(settled + draft, frame["text"], at=at)
@@ -200,6 +204,12 @@ class _Appending(_Watching):
         if settled:
             yield self.token("", settled, at=at + 0.003)
 
+    def go_on(self, *, at: float) -> Iterator[AnyRecord]:
+        """The process ends; another one has the rest."""
+        yield self.receive({"event": "error", "data": {"cause": "draining: …"}}, at=at)
+        yield Disconnected(viewer=self.name, how="closed", at=at + 0.001)
+        yield from self.connect(at + 0.002)
+
     def token(self, before: str, text: str, *, at: float) -> Received:
         """A piece of text."""
         return self.say("token", {"id": len(before), "token": text}, at=at)
@@ -225,4 +235,5 @@ class _Appending(_Watching):
         if self.opened.transport == "text":
             piece = data["token"] if name == "token" else data.get("line", "")
             return self.receive({"text": piece}, at=at)
-        return self.receive({"event": name, "data": data}, at=at)
+        self.cursor = f"{self.opened.turn}:{at}"
+        return replace(self.receive({"event": name, "data": data}, at=at), id=self.cursor)

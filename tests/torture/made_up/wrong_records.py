@@ -26,6 +26,7 @@ from tests.torture.records import (
     FreshRead,
     Kept,
     Ordered,
+    Quiescent,
     Received,
     StopAsked,
     TurnRow,
@@ -217,7 +218,7 @@ def who_waits_gets_something_else(page: Page) -> None:
 
 @edit(showing.everyone_comes_back, plain)
 def a_viewer_is_refused_for_ever(page: Page) -> None:
-    page.add(Disconnected(viewer=SOCKET, how="lost", at=page.ended))
+    page.add(Disconnected(viewer=SOCKET, how="lost", at=page.ended), before=page.all(Quiescent)[0])
 
 
 @edit(showing.everyone_comes_back, plain)
