@@ -167,14 +167,17 @@ class Run:
             if not targets or targets & {fault.target, fault.peer}
         ]
 
-    def pauses(self, process: str) -> list[Span]:
-        """When it could not reach the database, or do anything."""
-        cut_off = [
+    def partitions(self, one: str, other: str) -> list[Span]:
+        """When these two could not reach each other."""
+        return [
             Span(fault.began, inf if fault.ended is None else fault.ended)
             for fault in self.history.of(Fault)
-            if fault.kind == "partition" and {fault.target, fault.peer} == {process, "postgres"}
+            if fault.kind == "partition" and {fault.target, fault.peer} == {one, other}
         ]
-        return self.faults("sigstop", on=[process]) + cut_off
+
+    def pauses(self, process: str) -> list[Span]:
+        """When it could not reach the database, or do anything."""
+        return self.faults("sigstop", on=[process]) + self.partitions(process, "postgres")
 
     def absences(self, process: str | None) -> list[Span]:
         """When its turns may be lost to it: while it ends, is gone, or pauses. If it is unknown, those of all, each for

@@ -13,6 +13,7 @@ from tests.torture.checker.viewing import viewers
 from tests.torture.records import Exited, Fault, Kept, StopAsked, ToolRan
 
 RESTARTED = 1012
+REDIS_IS_DOWN = ("redis_restart", "redis_pause", "redis_gone")
 
 
 def hardly_any_draft_is_lost(run: Run) -> Findings:
@@ -137,16 +138,17 @@ def stops_close_the_providers_connection(run: Run) -> Findings:
 def _stops(run: Run) -> Iterator[tuple[StopAsked, bool]]:
     """The first stop of each turn that was not over, and whether Redis was down. Not those of turns whose process, or
     whose database, was away: those wait for who takes the turn over."""
-    longest = run.bounds.stop_without_redis
     for turn, asked in run.stops.items():
         stop = next((stop for stop in asked if stop.outcome == "accepted"), None)
         if stop is None:
             continue
-        owner = run.owner_at(turn, stop.at)
-        around = (stop.began - run.bounds.wake, stop.at + longest)
-        if not any(span.overlaps(*around) for span in run.absences(owner) + run.faults("postgres")):
-            redis = run.faults("redis") + run.faults("partition", on=["redis"])
-            yield stop, any(span.overlaps(stop.began - run.bounds.heal, stop.at + longest) for span in redis)
+        owner, end = run.owner_at(turn, stop.at), run.end(turn)
+        until = min(end.stored if end else inf, stop.at + run.bounds.stop_without_redis)
+        away = run.absences(owner) + run.faults("postgres")
+        if not any(span.overlaps(stop.began - run.bounds.wake, until) for span in away):
+            redis = run.faults(*REDIS_IS_DOWN) + run.partitions("redis", stop.process)
+            redis += run.partitions("redis", owner) if owner else []
+            yield stop, any(span.overlaps(stop.began - run.bounds.heal, until) for span in redis)
 
 
 def intent_is_stored_before_execution(run: Run) -> Findings:
