@@ -23,6 +23,11 @@ class Progress(NamedTuple):
     said: Sequence[Said] = ()
     usage: Usage | None = None
 
+    @property
+    def asks(self) -> int:
+        """The hop in which the model is asked next."""
+        return self.hop if self.message is None else self.hop + 1
+
 
 def progress_of(events: Sequence[Said]) -> Progress:
     """Of one turn's events, in order, kind and data of each."""

@@ -186,7 +186,7 @@ class Tasks:
                 progress=claimed.progress,
             )
             drive = Drive(
-                place, hop=claimed.progress.hop, tail=tail, writer=self._writer, pulse=self._pulse, cost=price
+                place, hop=claimed.progress.asks, tail=tail, writer=self._writer, pulse=self._pulse, cost=price
             )
             self._drives.add(drive)
             try:

@@ -10,13 +10,14 @@ from uuid import uuid4
 import pytest
 from asgiref.sync import sync_to_async
 
-from history import compaction
+from history import compaction, replay
 from history.compaction import Place
 from history.events import AssistantMessage, ToolResult, UserMessage
 from history.log import appending
 from history.models import DeltaBatch, Turn
 from llm.scripted import says
 from llm.types import Finish, TextDelta, ToolCall, ToolCallDelta, Usage
+from streaming.database import in_thread
 from tests.streaming.conftest import has_ended
 from tools.tool import tool
 
@@ -155,6 +156,23 @@ async def test_a_turn_whose_tools_had_all_answered_goes_on_with_the_next_hop(sta
     said = [event["data"]["hop"] for event in folded.events.values() if event["kind"] == "assistant_message"]
     assert said == [0, 1]
     assert [getattr(message, "content", "") for message in on.model.requests[0].messages][-1] == "done before"
+
+
+async def test_what_is_said_after_tools_that_were_gone_on_with_is_stored_as_the_next_hop(stage: Any) -> None:
+    """Else nobody elsewhere could see it, and a second loss could not be mended."""
+    more = asyncio.Event()
+    on = await stage([[TextDelta(text="So."), more, Finish(reason="stop")]])
+    place = await left(on)
+    await has_asked_for(place, "look")
+    await on.watch(until=lambda folded: folded.draft == "So.")
+
+    await asyncio.wrap_future(on.engine.writer.run(on.engine.writer.flush))
+    _, draft = await in_thread(replay.read, on.conversation_id, after=0)
+
+    assert draft is not None
+    assert (draft.hop, draft.text_of("text")) == (1, "So.")
+    more.set()
+    await on.watch(until=has_ended())
 
 
 async def test_a_turn_of_ours_without_a_task_is_taken_at_once(stage: Any, settings: Any) -> None:
