@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.torture.checker import PROMISES, Bounds, check, hits, summary
+from tests.torture.checker.viewing import fresh
 from tests.torture.history import History, Recorder, read
 from tests.torture.made_up import wrong_plots, wrong_records
 from tests.torture.made_up.audience import Told, history
 from tests.torture.made_up.planting import Plant, planted
 from tests.torture.made_up.plots import PLOTS, drained, given_up, killed, plain, tools
-from tests.torture.records import Connected, Disconnected, Fault, Received, StopAsked, TurnRow
+from tests.torture.records import Connected, Disconnected, Fault, Frame, Received, StopAsked, TurnRow
 
 PLANTS = planted(wrong_plots, wrong_records)
 
@@ -125,3 +126,33 @@ def test_a_summary_counts_hits_by_fault_and_state() -> None:
         "",
         "4 turns, 3 of them hit, 3 hits.",
     ]
+
+
+def test_a_reset_cuts_the_draft_of_a_native_viewer_at_its_offset() -> None:
+    viewer = fresh([delta(0, "Hm🙂", channel="reasoning"), delta(3, "Yes, "), delta(8, "indeed.")])
+
+    viewer.add({"type": "reset", "cursor": "0.6"})
+    viewer.add(delta(6, "no."))
+
+    assert viewer.draft == [("reasoning", "Hm🙂"), ("text", "Yesno.")]
+    assert viewer.flaws == []
+
+
+def test_events_may_come_again_after_a_reset_to_before_them() -> None:
+    events: list[Frame] = [{"type": "event", "seq": seq, "kind": "note", "turn": None, "data": {}} for seq in (1, 2)]
+    viewer = fresh([*events, {"type": "reset", "cursor": "1.0"}, events[1]])
+
+    assert list(viewer.events) == [1, 2]
+    assert viewer.flaws == []
+
+
+def test_arguments_of_tools_come_on_from_where_they_are_or_from_the_beginning() -> None:
+    first, second = delta(0, '{"q"', channel="tool_arguments"), delta(4, ": 1}", channel="tool_arguments")
+
+    assert fresh([first, second, first, second]).flaws == []
+    assert [flaw.kind for flaw in fresh([first, second, second]).flaws] == ["gap"]
+
+
+def delta(offset: int, text: str, *, channel: str = "text") -> Frame:
+    """A piece of the first hop's draft."""
+    return {"type": "delta", "turn": "t", "attempt": 1, "hop": 0, "offset": offset, "channel": channel, "text": text}

@@ -56,7 +56,7 @@ PROMISES: Mapping[str, tuple[Callable[[Run], Findings], ...]] = {
         surviving.tools_are_limited,
     ),
     "R14": (showing.signs_of_life_are_timed,),
-    "R18": (storing.nothing_is_active_in_the_end, showing.live_text_is_live),
+    "R18": (storing.nothing_is_active_in_the_end, showing.what_is_live_comes_in_time),
     "R19": (storing.nothing_is_stored_twice,),
     "R20": (
         surviving.sockets_are_closed_with_a_word,

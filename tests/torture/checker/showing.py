@@ -103,21 +103,19 @@ def signs_of_life_are_timed(run: Run) -> Findings:
                     yield f"{viewer.name} heard nothing for {later - earlier:.1f} s", connection.opened
 
 
-def live_text_is_live(run: Run) -> Findings:
-    """R18: text reaches viewers in time, on any process, but for a while around a fault that concerns them."""
+def what_is_live_comes_in_time(run: Run) -> Findings:
+    """R18: text and events reach viewers in time, on any process, but for a while around a fault that concerns them."""
     for viewer in viewers(run):
         for connection in viewer.connections:
-            if connection.opened.slow:
-                continue
-            for received, said in _live(connection):
-                late = received.at - said
-                if late > run.bounds.heal and not _is_excused(run, viewer, connection, received, since=said):
+            for received, since in [] if connection.opened.slow else _live(run, connection):
+                late = received.at - since
+                if late > run.bounds.heal and not _is_excused(run, viewer, connection, received, since=since):
                     yield f"{viewer.name} was {late:.1f} s behind", received
 
 
 def _is_excused(run: Run, viewer: Viewer, connection: Connection, received: Received, *, since: float) -> bool:
     """Whether a fault that concerns this viewer lasted then, or had ended just before."""
-    concerned = {connection.opened.process, viewer.name, *run.owners(received.frame["turn"])}
+    concerned = {connection.opened.process, viewer.name, *run.owners(received.frame["turn"] or "")}
     near = run.faults("redis", "postgres") + run.faults(on=concerned)
     return any(fault.overlaps(since - run.bounds.heal, received.at) for fault in near)
 
@@ -174,11 +172,14 @@ def _is_sign_of_life(received: Received) -> bool:
     )
 
 
-def _live(connection: Connection) -> Iterator[tuple[Received, float]]:
-    """The deltas of a connection that are not repeated from before, with when the first of their words was said."""
+def _live(run: Run, connection: Connection) -> Iterator[tuple[Received, float]]:
+    """What comes on a connection and is not repeated from before, with when it was said or stored."""
+    stored = {event.seq: event.stored for event in run.log.get(connection.opened.conversation, [])}
     live = False
     for received in connection.frames:
-        kind = received.frame.get("type")
+        frame, kind = received.frame, received.frame.get("type")
         live = kind == "caught_up" or (live and kind != "reset")
-        if live and kind == "delta" and (said := stamps(received.frame["text"])):
+        if live and kind == "delta" and (said := stamps(frame["text"])):
             yield received, said[0]
+        elif live and kind == "event" and frame["seq"] in stored:
+            yield received, stored[frame["seq"]]

@@ -111,12 +111,15 @@ def _within(times: list[float], spans: list[Span], slack: float) -> bool:
 
 
 def stops_reach_an_end(run: Run) -> Findings:
-    """R12: `turn_ended` comes 3 s after a stop was acknowledged, with Redis down 6 s."""
+    """R12: `turn_ended` comes 3 s after a stop was acknowledged, with Redis down 6 s, and not because all was said."""
     for stop, without_redis in _stops(run):
         end, bound = run.end(stop.turn), run.bounds.stop_without_redis if without_redis else run.bounds.stop
         late = (end.stored if end else run.history.ended) - stop.at
+        unheard = bound if without_redis else run.bounds.upstream_p99
         if late > bound:
             yield f"a stopped turn ended after {late:.1f} s", (stop, end)
+        elif end and end.data["status"] == "completed" and late > unheard:
+            yield f"a stopped turn went on for {late:.1f} s, and was completed", (stop, end)
 
 
 def stops_close_the_providers_connection(run: Run) -> Findings:

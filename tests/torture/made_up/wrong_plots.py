@@ -179,6 +179,14 @@ def a_stop_without_redis_takes_seven_seconds(turn: Turn) -> None:
     turn.end("cancelled")
 
 
+@plot(surviving.stops_reach_an_end)
+def a_stop_is_not_heard(turn: Turn) -> None:
+    turn.call(4, meanwhile=turn.stop)
+    turn.wait(2.5)
+    turn.message()
+    turn.end()
+
+
 @plot(surviving.stops_close_the_providers_connection)
 def the_provider_goes_on_speaking(turn: Turn) -> None:
     turn.call(4, of=6, ending="closed by client", meanwhile=turn.stop, lasts=2.5)

@@ -300,13 +300,19 @@ def nothing_is_heard_for_20_seconds(page: Page) -> None:
 # R18
 
 
-@edit(showing.live_text_is_live, plain)
+@edit(showing.what_is_live_comes_in_time, plain)
 def text_comes_late(page: Page) -> None:
     delta = page.frames(SOCKET, type="delta")[-1]
     page.change(delta, at=delta.at + 8)
 
 
-@edit(showing.live_text_is_live, plain)
+@edit(showing.what_is_live_comes_in_time, plain)
+def an_end_comes_late(page: Page) -> None:
+    end = page.frames(SOCKET, kind="turn_ended")[0]
+    page.change(end, at=end.at + 8)
+
+
+@edit(showing.what_is_live_comes_in_time, plain)
 def text_comes_late_long_after_redis_is_back(page: Page) -> None:
     delta = page.frames(SOCKET, type="delta")[-1]
     page.add(Fault(kind="redis_restart", target="redis", began=delta.at - 12, ended=delta.at - 10))
