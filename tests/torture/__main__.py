@@ -30,6 +30,7 @@ def _asked() -> tuple[Plan, Path]:
     parser.add_argument("--hits", type=int, default=0, help="end after so many turns were hit; 0: by time alone")
     parser.add_argument("--seconds", type=float, default=60.0, help="end after so many seconds at the latest")
     parser.add_argument("--faults", default="", help="only these, separated by commas")
+    parser.add_argument("--states", default="", help="hit turns in these only")
     parser.add_argument("--mutant", default="", help="a name in tests/torture/mutants.py")
     parser.add_argument("--no-redis", dest="redis", action="store_false")
     parser.add_argument("--folder", type=Path, default=None)
@@ -45,6 +46,7 @@ def _asked() -> tuple[Plan, Path]:
         hits=given.hits,
         seconds=given.seconds,
         faults=tuple(filter(None, given.faults.split(","))),
+        states=tuple(filter(None, given.states.split(","))),
         mutant=given.mutant,
     )
     return plan, folder

@@ -6,8 +6,9 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
+from itertools import product
 from typing import get_args
 
 from tests.torture import callers
@@ -17,8 +18,15 @@ from tests.torture.states import Standing
 from tests.torture.world import World
 
 LEASE: float = CHAT["LEASE"]
-AIMED: tuple[State, ...] = ("queued", "mid_text", "mid_tool", "between_hops", "compacting", "stopping")
-"""The states that it aims at."""
+AIMED: Mapping[State, float] = {
+    "queued": 0.15,
+    "mid_text": 0.8,
+    "mid_tool": 0.3,
+    "between_hops": 0.2,
+    "compacting": 0.04,
+    "stopping": 0.2,
+}
+"""The states that it aims at, and how long after their beginning it hits at the latest, in seconds."""
 AIMING = 4.0
 """How long it waits for a turn to come where it aims, in seconds."""
 STILL = (0.1, 0.8)
@@ -30,7 +38,7 @@ Hitting = Callable[[], Awaitable[None]]
 class Nemesis:
     """`hits` counts the turns that were met, by fault and state. One that is stopped is met by a stop."""
 
-    def __init__(self, world: World, *, faults: Iterable[str] = ()) -> None:
+    def __init__(self, world: World, *, faults: Iterable[str] = (), states: Iterable[State] = ()) -> None:
         self.world = world
         self.hits: Counter[tuple[str, State]] = Counter()
         self._aims: Counter[tuple[str, State]] = Counter()
@@ -56,6 +64,7 @@ class Nemesis:
                 "postgres_restart": self._postgres_restart,
                 "postgres_pause": self._postgres_pause,
             }
+        self._states = tuple(states) or tuple(AIMED)
         chosen = set(faults) or set(known)
         self._faults = {name: does for name, does in known.items() if name in chosen}
 
@@ -64,7 +73,7 @@ class Nemesis:
         while True:
             name, state = self._choose()
             self._aims[name, state] += 1
-            target = await self.world.states.when(partial(self._meets, state), patience=AIMING)
+            target = await self._aim(state)
             member = self.world.cluster.owner_of(target.pid) if target else None
             if target is None or member is None or not self._is_free(name, member):
                 continue
@@ -78,9 +87,16 @@ class Nemesis:
         while self._lasting:
             await asyncio.gather(*self._lasting)
 
+    async def _aim(self, state: State) -> Standing | None:
+        """A turn that has come to this state, and is somewhere in it; None if there is none for a while."""
+        target = await self.world.states.when(partial(self._meets, state), patience=AIMING)
+        if target is not None:
+            await asyncio.sleep(self.world.chance.uniform(0, AIMED[state]))
+        return target if target is not None and self.world.states.is_in(target, state) else None
+
     def _choose(self) -> tuple[str, State]:
         """Where the fewest turns were met so far, and it aimed least in vain."""
-        cells = [(name, state) for name in self._faults for state in AIMED if (name, state) != ("stop", "stopping")]
+        cells = [cell for cell in product(self._faults, self._states) if cell != ("stop", "stopping")]
         self.world.chance.shuffle(cells)
         return min(cells, key=lambda cell: self.hits[cell] + 3 * self._aims[cell])
 
@@ -138,8 +154,9 @@ class Nemesis:
             attempt, text = await self.world.rows.draft(turn.turn)
         except OSError:
             return
-        if rows and attempt == rows[0].attempt:
-            self.world.note(Kept(turn=turn.turn, attempt=attempt, fault="kill", killed=killed, text=text))
+        if rows and attempt in (0, rows[0].attempt):
+            kept = Kept(turn=turn.turn, attempt=rows[0].attempt, fault="kill", killed=killed, text=text)
+            self.world.note(kept)
 
     async def _sigterm(self, target: Standing, member: Member) -> None:
         assert member.process is not None
@@ -159,8 +176,9 @@ class Nemesis:
         assert member.process is not None
         began = time.time()
         member.pause()
-        self._met("sigstop", self.world.states.of(member.process.pid), process=member.life)
-        await asyncio.sleep(self.world.chance.choice((0.6, 1.4, 1.8, 2.5)) * LEASE)
+        if not await self.world.rows.is_locked():  # on SQLite that would stop everybody, and what for is known
+            self._met("sigstop", self.world.states.of(member.process.pid), process=member.life)
+            await asyncio.sleep(self.world.chance.choice((0.6, 1.4, 1.8, 2.5)) * LEASE)
         member.resume()
         self._fault("sigstop", member.life, began)
 
@@ -206,7 +224,7 @@ class Nemesis:
         began = time.time()
         self._met("redis_restart", self.world.states.all())
         await asyncio.to_thread(redis.stop)
-        await asyncio.sleep(self.world.chance.choice((0.0, 1.0, 4.0)))
+        await asyncio.sleep(self.world.chance.choice((0.0, 1.0, 8.0)))
         await asyncio.to_thread(redis.start)
         self._fault("redis_restart", "redis", began)
 

@@ -15,11 +15,12 @@ STATES = (*AIMED, "taken_over")
 SHOWN = 5
 """Violations of one predicate that are printed in full."""
 BOUNDS = Bounds(
+    draft_loss=1.0,
     takeover=4 * CHAT["LEASE"],
     heartbeat=CHAT["HEARTBEAT"] + 4.0,
     drain=CHAT["DRAIN"],
 )
-"""What a run is held to, with its short leases."""
+"""What a run is held to, with its short leases, and with writers that linger on purpose."""
 
 
 def verdict(outcome: Outcome) -> list[Violation]:

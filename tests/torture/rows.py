@@ -19,6 +19,7 @@ from tests.torture.records import BatchRow, ConversationRow, EventRow, Record, T
 Row = dict[str, Any]
 ACTIVE = "status IN ('queued', 'running', 'stopping')"
 PATIENCE = 5
+MOMENT = 0.3
 
 
 class Rows:
@@ -35,7 +36,7 @@ class Rows:
         return [self._turn(row) for row in await self._read(f"SELECT * FROM verbatim_history_turn WHERE {where}")]
 
     async def draft(self, turn: str) -> tuple[int, str]:
-        """Attempt, and the text that is stored of the hop in progress."""
+        """Attempt, and the text that is stored of the hop in progress; 0 and none if none is."""
         condition = f"turn_id = '{self._id(turn)}'"
         batches = [
             self._batch(row) | {"runs": _json(row["runs"])}
@@ -95,6 +96,18 @@ class Rows:
     def _id(self, value: str) -> str:
         """An id as this database holds it."""
         return UUID(value).hex if self.url.startswith("sqlite") else value
+
+    async def is_locked(self) -> bool:
+        """Whether somebody holds SQLite's one lock, and does not let go of it within a moment."""
+        return self.url.startswith("sqlite") and await asyncio.to_thread(self._lock)
+
+    def _lock(self) -> bool:
+        with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"), timeout=MOMENT)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+            return False
 
     async def _read(self, statement: str) -> list[Row]:
         """What the database answers. Raises `OSError` while it is away."""

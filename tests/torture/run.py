@@ -40,6 +40,7 @@ class Plan:
     hits: int = 0
     seconds: float = 60.0
     faults: tuple[str, ...] = ()
+    states: tuple[State, ...] = ()
     mutant: str = ""
 
     @property
@@ -49,6 +50,7 @@ class Plan:
             f"--seed {self.seed} --database {self.database} --servers {self.servers} --talks {self.talks}",
             f"--hits {self.hits} --seconds {self.seconds:g}",
             *([f"--faults {','.join(self.faults)}"] if self.faults else []),
+            *([f"--states {','.join(self.states)}"] if self.states else []),
             *([f"--mutant {self.mutant}"] if self.mutant else []),
             *([] if self.redis else ["--no-redis"]),
         ]
@@ -81,7 +83,7 @@ async def run(plan: Plan, folder: Path) -> Outcome:
         await asyncio.to_thread(stand.provider.script, named=scripts.SCRIPTS)
         for member in stand.members:
             world.note(Started(process=member.life, server=member.kind))
-        nemesis = Nemesis(world, faults=plan.faults)
+        nemesis = Nemesis(world, faults=plan.faults, states=plan.states)
         try:
             await _rage(world, nemesis, plan)
             await _settle(world)

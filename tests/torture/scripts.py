@@ -24,6 +24,7 @@ def call(index: int, name: str, *, hop: int, seconds: float) -> list[Step]:
 SCRIPTS: dict[str, Script] = {
     "plain": [[words(40, rate=40)]],
     "waits": [[{"open": True}, {"pause": 0.6}, words(25, rate=40)]],
+    "drones": [[words(70, rate=12)]],
     "long": [[words(500, rate=250)]],
     "short": [[{"text": "Yes."}]],
     "unicode": [

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from functools import wraps
+from functools import partial, wraps
 from threading import local
 from typing import Any
 from uuid import UUID
@@ -19,9 +19,9 @@ from history import compaction, status
 from history.compaction import Place
 from history.events import AssistantMessage, ToolResult
 from llm.types import ReasoningDelta, TextDelta
-from streaming import engine
-from streaming.engine import Engine
+from streaming import tasks
 from streaming.play import Ended, Item
+from streaming.tasks import Tasks
 from tests.torture.notes import note
 
 BEFORE_CLAIM, INSIDE_COMPACTION, BEFORE_STOP = 0.25, 0.06, 0.25
@@ -60,33 +60,29 @@ def noting(play: Callable[..., AsyncGenerator[Item, None]]) -> Callable[..., Asy
     return noted
 
 
-def launching(launch: Callable[..., None]) -> Callable[..., None]:
-    """`Engine.launch`, later."""
+def beginning(begin: Callable[..., None]) -> Callable[..., None]:
+    """`Tasks._begin`, later."""
 
-    @wraps(launch)
-    def later(self: Engine, turn_id: UUID, *args: Any, **options: Any) -> None:
+    @wraps(begin)
+    def later(self: Tasks, turn_id: UUID, *args: Any, **options: Any) -> None:
         note("queued", turn=str(turn_id))
-        _later(self, turn_id, lambda: launch(self, turn_id, *args, **options), BEFORE_CLAIM, place=0)
+        delay = BEFORE_CLAIM if lingers(turn_id, place=0) else 0
+        self._loop.call_later(delay, partial(begin, self, turn_id, *args, **options))
 
     return later
 
 
 def stopping(stop: Callable[..., None]) -> Callable[..., None]:
-    """`Engine.stop_turn`, later."""
+    """`Tasks._stop`, later."""
 
     @wraps(stop)
-    def later(self: Engine, turn_id: UUID, *args: Any, **options: Any) -> None:
-        note("stop heard", turn=str(turn_id))
-        _later(self, turn_id, lambda: stop(self, turn_id, *args, **options), BEFORE_STOP, place=1)
+    def later(self: Tasks, turn_id: UUID, *args: Any) -> None:
+        if turn_id in self._running:
+            note("stop heard", turn=str(turn_id))
+            delay = BEFORE_STOP if lingers(turn_id, place=1) else 0
+            self._loop.call_later(delay, partial(stop, self, turn_id, *args))
 
     return later
-
-
-def _later(self: Engine, turn_id: UUID, call: Callable[[], None], seconds: float, *, place: int) -> None:
-    if lingers(turn_id, place=place):
-        self.loop.call_soon_threadsafe(self.loop.call_later, seconds, call)
-    else:
-        call()
 
 
 def compacting(write: Callable[..., None]) -> Callable[..., None]:
@@ -115,9 +111,9 @@ def fencing(fence: Callable[..., None]) -> Callable[..., None]:
     return held
 
 
-engine.play = noting(engine.play)  # type: ignore[attr-defined]
-Engine.launch = launching(Engine.launch)  # type: ignore[method-assign]
-Engine.stop_turn = stopping(Engine.stop_turn)  # type: ignore[method-assign]
+tasks.play = noting(tasks.play)  # type: ignore[attr-defined]
+Tasks._begin = beginning(Tasks._begin)  # type: ignore[method-assign]
+Tasks._stop = stopping(Tasks._stop)  # type: ignore[method-assign]
 compaction.end_hop = compacting(compaction.end_hop)
 compaction.end_turn = compacting(compaction.end_turn)
 status.fence = fencing(status.fence)

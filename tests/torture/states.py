@@ -63,6 +63,10 @@ class States:
         old = time.time() - FORGET
         return [standing for standing in self._turns.values() if standing.at > old]
 
+    def is_in(self, turn: Standing, state: State) -> bool:
+        """Whether it still stands where it stood, in this state."""
+        return self._turns.get(turn.turn) is turn and turn.state == state
+
     def of(self, pid: int) -> list[Standing]:
         """Those that this process runs."""
         return [standing for standing in self.all() if standing.pid == pid]

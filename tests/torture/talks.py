@@ -23,6 +23,8 @@ PATIENCE = 60.0
 LEAVING = 20.0
 """How long is waited for viewers who have not seen the end before the next conversation begins; they stay."""
 TURNS = (3, 6)
+THINKS, THINKING = 0.15, (2.0, 8.0)
+"""How often nothing is said for a while, and for how long, in seconds."""
 REPEATED, CONFLICTING, STOPPED, WAITED_FOR, WATCHED = 0.2, 0.05, 0.15, 0.3, 0.3
 """How many of the orders are repeated, with other words or the same; how many turns are stopped, waited for as JSON,
 watched by a viewer of their own."""
@@ -54,6 +56,8 @@ class Talk:
                 break
             if not await self._turn():
                 return
+            if self.world.chance.random() < THINKS:
+                await asyncio.sleep(self.world.chance.uniform(*THINKING))
         await self._leave()
 
     def look(self, viewer: Viewer) -> None:
@@ -166,7 +170,7 @@ class Talk:
         staying = [viewer for viewer in self.viewers if isinstance(viewer, NativeViewer) and viewer.turn is None]
         while staying and time.monotonic() < until:
             for viewer in staying:
-                if viewer.ended >= set(self.turns[-1:]):
+                if viewer.is_here and viewer.ended >= set(self.turns[-1:]):
                     viewer.leave()
             staying = [viewer for viewer in staying if not viewer.has_left]
             await asyncio.sleep(0.1)

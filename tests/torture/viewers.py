@@ -76,6 +76,11 @@ class Viewer(ABC):
             self._reading.cancel()
 
     @property
+    def is_here(self) -> bool:
+        """Whether it is connected."""
+        return self._connected
+
+    @property
     def has_left(self) -> bool:
         """Whether it does not come back."""
         return self._leaving
@@ -178,7 +183,7 @@ class SocketViewer(NativeViewer):
             self._socket = self.process = None
             for answer in self._answers.values():
                 if not answer.done():
-                    answer.set_exception(EOFError())
+                    answer.set_result({})
             socket.transport.abort()
 
     async def _read(self, socket: ClientConnection) -> Disconnected:

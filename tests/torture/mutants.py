@@ -1,0 +1,195 @@
+"""The site with one thing done wrong, by name: mutants that torture must catch, as `hunt.py` tries."""
+
+from __future__ import annotations
+
+import os
+import time
+from asyncio import Event
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.db.models import Q
+from django.db.models.functions import Now
+
+import tests.torture.stage  # noqa: F401 -- they run on it
+from config.asgi import application as application  # sets Django up, which the imports below need
+from history import batches, committed, compaction, log, status, takeover
+from history.events import TurnEnded, TurnRestarted
+from history.models import ACTIVE, Turn
+from streaming import claims, turns
+from streaming.drive import Drive
+from streaming.engine import Engine
+from streaming.hub import Hub
+from streaming.keeper import Keeper
+from streaming.orders import Order
+from streaming.tasks import Tasks
+from tests.torture.cluster import MUTANT
+from tools.toolbox import Toolbox
+
+
+def no_fence() -> None:
+    """A process that lost a turn writes all the same."""
+    status.fence = lambda turn_id, *, attempt: None
+    status.end = partial(_end, status.end)
+    Tasks.verify = lambda self: None  # type: ignore[method-assign]
+
+
+def _end(end: Callable[..., None], turn_id: UUID, *, attempt: int, **options: Any) -> None:
+    newest = Turn.objects.filter(pk=turn_id).values_list("attempt", flat=True).get()
+    end(turn_id, attempt=newest, **options)
+
+
+def no_position_query() -> None:
+    """A ring that was lost is lost."""
+    Hub.keep_positions = _for_ever  # type: ignore[method-assign]
+
+
+def renews_all() -> None:
+    """Leases of all turns are prolonged, whoever lives."""
+
+    def renew(turn_ids: object, *, engine: UUID, lease: float) -> None:
+        Turn.objects.filter(status__in=ACTIVE).update(lease_expires_at=Now() + timedelta(seconds=lease))
+
+    status.renew = renew
+
+
+def publishes_before_commit() -> None:
+    """What is appended is told before it is committed, which takes a moment."""
+
+    def tell(change: committed.Committed) -> None:
+        committed._tell_all(change)
+        time.sleep(0.1)
+
+    log.tell = tell  # type: ignore[attr-defined]
+
+
+def batches_after_compaction() -> None:
+    """The writer goes on storing drafts that have become messages."""
+    Drive._compacting = lambda self, write: write  # type: ignore[method-assign]
+    Drive._close = lambda self: None  # type: ignore[method-assign]
+    statement = batches._statement
+    batches._statement = lambda: statement().replace(" WHERE EXISTS", " WHERE TRUE OR EXISTS")
+
+
+def takes_from_the_living() -> None:
+    """No lease is looked at before a turn is taken over."""
+    status.LAPSED = Q(engine__isnull=False)
+
+
+def forgets_results() -> None:
+    """Who takes a turn over runs the tools of its hop once more, the finished ones too."""
+    Toolbox.is_idempotent = lambda self, name: True  # type: ignore[method-assign]
+    progress_of = claims.progress_of  # type: ignore[attr-defined]
+    claims.progress_of = lambda events: progress_of(events)._replace(results={})  # type: ignore[attr-defined]
+
+
+def repeats_any_tool() -> None:
+    """Tools that were running run again, whatever harm that does."""
+    Toolbox.is_idempotent = lambda self, name: True  # type: ignore[method-assign]
+
+
+def ignores_request_ids() -> None:
+    """A request that comes again gets another turn."""
+    store = turns._store
+    turns.earlier = lambda *args, **options: None  # type: ignore[attr-defined]
+
+    def without_id(principal: Any, order: Order, **options: Any) -> Turn:
+        return store(principal, msgspec.structs.replace(order, request_id=None), **options)
+
+    turns._store = without_id
+
+
+def keeps_the_attempt() -> None:
+    """Who takes a turn over goes on in the same attempt, and fences nobody out."""
+    take_over = takeover.take_over
+
+    def in_the_same(turn: status.Abandoned, **options: Any) -> int:
+        take_over(turn, **options)
+        Turn.objects.filter(pk=turn.turn_id).update(attempt=turn.attempt)
+        return turn.attempt
+
+    takeover.take_over = in_the_same
+
+
+def ignores_stops_from_elsewhere() -> None:
+    """A stop is heard only by the process that it was sent to."""
+    Engine._heard = lambda self, ring: self.hub.hear(ring)  # type: ignore[method-assign]
+    owned = status.owned
+    status.owned = lambda engine: {pk: (attempt, "running") for pk, (attempt, _) in owned(engine).items()}
+
+
+def withdraws_nothing() -> None:
+    """Who takes a turn over says nothing of it."""
+    append = log.Appending.append
+
+    def silently(self: log.Appending, turn_id: UUID | None, data: Any) -> int:
+        return self.last_seq if isinstance(data, TurnRestarted) else append(self, turn_id, data)
+
+    log.Appending.append = silently  # type: ignore[method-assign]
+
+
+def stores_no_drafts() -> None:
+    """Text is stored when its hop has ended, not before."""
+    batches.insert = lambda fresh: None
+
+
+def says_nothing_when_idle() -> None:
+    """No heartbeats."""
+    Hub.keep_time = _for_ever  # type: ignore[method-assign]
+
+
+def leaves_without_a_word() -> None:
+    """SIGTERM ends the process, and whatever it was doing."""
+    Hub.close = lambda self: None  # type: ignore[method-assign]
+    Tasks.end = _at_once  # type: ignore[method-assign]
+
+
+def ends_what_it_takes_over() -> None:
+    """A turn whose process is gone is done, whatever was said of it."""
+
+    def go_on(self: Keeper, turn: status.Abandoned) -> None:
+        place = compaction.Place(turn.conversation_id, turn.turn_id, turn.attempt)
+        with log.appending(turn.conversation_id) as held:
+            message = compaction._stored_message(place)
+            if message is not None:
+                held.append(turn.turn_id, message)
+            compaction._finish(held, place, TurnEnded(status="completed"))
+
+    Keeper._go_on = go_on  # type: ignore[method-assign]
+
+
+async def _for_ever(self: Hub) -> None:
+    await Event().wait()
+
+
+async def _at_once(self: Tasks, *, patience: float) -> None:
+    self.is_ending = True
+
+
+MUTANTS: dict[str, Callable[[], None]] = {
+    mutate.__name__: mutate
+    for mutate in (
+        no_fence,
+        no_position_query,
+        renews_all,
+        publishes_before_commit,
+        batches_after_compaction,
+        takes_from_the_living,
+        forgets_results,
+        repeats_any_tool,
+        ignores_request_ids,
+        keeps_the_attempt,
+        ignores_stops_from_elsewhere,
+        withdraws_nothing,
+        stores_no_drafts,
+        says_nothing_when_idle,
+        leaves_without_a_word,
+        ends_what_it_takes_over,
+    )
+}
+
+MUTANTS[os.environ[MUTANT]]()
