@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 from uuid import UUID
@@ -21,7 +21,7 @@ from chat.lightspeed.request import ChatRequest, InterruptRequest, asked_in
 from chat.rest.api import ApiView
 from chat.rest.asking import again, headers_of
 from chat.rest.schema import EVENT_STREAM, KEYED, OF_BODIES, REFUSALS, REFUSED_TURN, describes, stream_of
-from chat.rest.streams import HEADERS
+from chat.rest.streams import HEADERS, StreamedResponse
 from chat.rest.waiting import leave_thread
 from history.conf import chat_settings
 from history.errors import ChatError
@@ -67,7 +67,7 @@ class StreamingChat(LightspeedView):
         asked = asked_in(request, principal=self.principal)
         repeated = again(request, principal=self.principal)
         started = start_turn(self.principal, asked.conversation_id, asked.order, again=repeated)
-        return StreamingHttpResponse(
+        return StreamedResponse(
             speak(started, principal=self.principal, write=as_text if asked.plain else as_sse, style=chosen()),
             content_type=PLAIN if asked.plain else EVENT_STREAM,
             headers={**HEADERS, **headers_of(started)},
@@ -100,7 +100,7 @@ def chosen() -> Style:
 
 async def speak(
     started: Started, *, principal: Principal, write: Callable[[Sent], bytes], style: Style
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The turn's answer, from its beginning or from where the client was, to its end."""
     await leave_thread()
     answer = Answer(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from django.http import HttpResponse, StreamingHttpResponse
@@ -67,12 +67,26 @@ class TurnStream(ApiView):
         )
 
 
+class StreamedResponse(StreamingHttpResponse):
+    """A response that closes its generator. Django leaves it to the garbage collector when the client goes while
+    something is on its way to it: until then it would still be a viewer."""
+
+    def __init__(self, parts: AsyncGenerator[bytes, None], **options: Any) -> None:
+        super().__init__(parts, **options)
+        self._parts = parts
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async with aclosing(self._parts):
+            async for part in super().__aiter__():
+                yield part
+
+
 def stream(following: Following) -> StreamingHttpResponse:
     """The response that carries what is followed."""
-    return StreamingHttpResponse(_events(following), content_type=EVENT_STREAM, headers=HEADERS)
+    return StreamedResponse(_events(following), content_type=EVENT_STREAM, headers=HEADERS)
 
 
-async def _events(following: Following) -> AsyncIterator[bytes]:
+async def _events(following: Following) -> AsyncGenerator[bytes, None]:
     await leave_thread()
     try:
         async with aclosing(following(hub=engine.ensure_started().hub)) as frames:

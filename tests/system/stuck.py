@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -100,10 +101,11 @@ class StuckRequest:
         self._headers = {**client.headers, **headers, "Content-Type": "application/json"}
         self._line = self._asked()
 
-    def _asked(self) -> HTTPConnection:
+    def _asked(self, prepare: Callable[[socket.socket], None] = lambda line: None) -> HTTPConnection:
         where = urlsplit(self._client.url)
         line = HTTPConnection(str(where.hostname), where.port)
         line.sock = narrow(self._client.url)
+        prepare(line.sock)
         headers = {**self._headers, "Last-Event-ID": self.reader.position} if self.reader.position else self._headers
         line.request(*self._asks, headers)
         return line
@@ -122,7 +124,7 @@ class StuckRequest:
         if not self.is_over():
             self.cut = True
             self.reader.reconnected()
-            self._line = self._asked()
+            self._line = self._asked(widen)
             await asyncio.to_thread(self._read)
         return self.text()
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from signal import SIGTERM
 from statistics import quantiles
 from time import time
 from uuid import uuid4
@@ -83,46 +84,54 @@ async def peak(server: ServerProcess, while_running: asyncio.Task[Heard]) -> int
 
 @dataclass
 class Room:
-    """A conversation with one who listens and, if asked for, several who do not read."""
+    """A server with one who listens and several who read nothing, in a conversation for each answer."""
 
     server: ServerProcess
     client: Client
     provider: ProviderProcess
 
-    async def answer(self, *, stuck: int) -> tuple[Heard, int, list[Stuck]]:
-        """An answer from its beginning to its end; what was heard, the most memory, and those who are stuck."""
+    def __post_init__(self) -> None:
+        self.caller = Caller(self.server.url, key=self.client.headers["Authorization"].removeprefix("Bearer "))
+
+    async def answer(
+        self, script: Script, *, stuck: int, meanwhile: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
+    ) -> tuple[Heard, int, list[Stuck]]:
+        """An answer from its beginning to its end; what was heard, the most memory, and those who read nothing, so
+        many on each transport."""
+        self.provider.reset()
+        self.provider.script(script)
         conversation = await self.client.new_conversation()
-        caller = Caller(self.server.url, key=self.client.headers["Authorization"].removeprefix("Bearer "))
-        asked = len(self.provider.log())
         async with asyncio.TaskGroup() as tasks:
             listening = tasks.create_task(listen(self.client, conversation))
-            deaf: list[Stuck] = []
-            key = uuid4().hex
-            if not stuck:
-                tasks.create_task(caller.ask(STREAMING_CHAT, "Go on.", key=key, conversation_id=conversation))
-            for _ in range(stuck):
-                deaf.append(await StuckSocket.opened(self.client, conversation))
-                deaf.append(await asyncio.to_thread(StuckStream, self.client, conversation))
-                deaf.append(await asyncio.to_thread(partial(StuckCaller, self.client, conversation, key=key)))
-            await self.provider.requests_async(asked + 1)
-            await caller.counted(viewers=2 + 3 * stuck - bool(stuck))
+            deaf = await self._ask(conversation, stuck=stuck, tasks=tasks)
+            await self.provider.requests_async(1)
+            await self.caller.counted(viewers=1 + (len(deaf) or 1))
             memory = tasks.create_task(peak(self.server, listening))
             await asyncio.to_thread(self.provider.open_gate, "all-are-in")
+            await meanwhile()
         return listening.result(), memory.result(), deaf
+
+    async def _ask(self, conversation: str, *, stuck: int, tasks: asyncio.TaskGroup) -> list[Stuck]:
+        key = uuid4().hex
+        if not stuck:
+            tasks.create_task(self.caller.ask(STREAMING_CHAT, "Go on.", key=key, conversation_id=conversation))
+        deaf: list[Stuck] = []
+        for _ in range(stuck):
+            deaf.append(await StuckSocket.opened(self.client, conversation))
+            deaf.append(await asyncio.to_thread(StuckStream, self.client, conversation))
+            deaf.append(await asyncio.to_thread(partial(StuckCaller, self.client, conversation, key=key)))
+        return deaf
 
 
 async def test_viewers_that_never_read_cost_little_slow_nobody_and_miss_nothing(
     kind: Kind, new_site: NewSite, provider: ProviderProcess, measured: Callable[[str], None]
 ) -> None:
     """R16."""
-    provider.script(ANSWER)
     site, key = new_site()
     with site.start(kind, application=COUNTING) as server:
         room = Room(server, Client(server.url, key=key), provider)
-        alone, before, _ = await room.answer(stuck=0)
-        provider.reset()
-        provider.script(ANSWER)
-        heard, during, stuck = await room.answer(stuck=EACH)
+        alone, before, _ = await room.answer(ANSWER, stuck=0)
+        heard, during, stuck = await room.answer(ANSWER, stuck=EACH)
         texts = await asyncio.gather(*(each.read_on() for each in stuck))
 
         measured(
@@ -135,6 +144,44 @@ async def test_viewers_that_never_read_cost_little_slow_nobody_and_miss_nothing(
         for quiet, loud in zip(alone.percentiles(), heard.percentiles(), strict=True):
             assert loud < max(3 * quiet, quiet + 0.1)
         assert not [line for line in server.lines if "Traceback" in line or "took too long" in line]
+
+
+async def test_who_takes_nothing_for_a_time_is_let_go_and_misses_nothing(
+    kind: Kind, new_site: NewSite, provider: ProviderProcess
+) -> None:
+    site, key = new_site()
+    with site.start(kind, application=COUNTING, chat={"SEND_TIMEOUT": 2.0}) as server:
+        room = Room(server, Client(server.url, key=key), provider)
+
+        async def until_they_are_gone() -> None:
+            await room.caller.counted(viewers=1)
+            await asyncio.to_thread(provider.open_gate, "they-are-gone")
+
+        script = [*BULK, {"gate": "they-are-gone"}, {"text": "The end."}]
+        heard, _, stuck = await room.answer(script, stuck=1, meanwhile=until_they_are_gone)
+        texts = await asyncio.gather(*(each.read_on() for each in stuck))
+
+        assert [each.cut for each in stuck] == [True, True, True]
+        assert set(texts) == {heard.stored}
+        assert len([line for line in server.lines if "taken nothing" in line]) == 3
+        assert not [line for line in server.lines if "Traceback" in line or "took too long" in line]
+
+
+async def test_who_takes_nothing_does_not_keep_a_server_from_ending(
+    kind: Kind, new_site: NewSite, provider: ProviderProcess
+) -> None:
+    site, key = new_site()
+    with site.start(kind, application=COUNTING) as server:
+        room = Room(server, Client(server.url, key=key), provider)
+        _, _, stuck = await room.answer(BULK, stuck=1)
+
+        server.terminate()
+        code = await asyncio.to_thread(server.wait, 25)
+
+        for each in stuck:
+            each.close()
+        assert code in (0, -SIGTERM)
+        assert not [line for line in server.lines if "Traceback" in line]
 
 
 def ms(heard: Heard) -> str:
