@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from signal import SIGTERM
@@ -16,7 +17,7 @@ from streaming.frames import Error
 from tests.client import Client, Socket, caught_up, ended, says
 from tests.fold import Folded
 from tests.provider import ProviderProcess, Script
-from tests.server import Kind, NewSite, ServerProcess, Site
+from tests.server import KINDS, Kind, NewSite, ServerProcess, Site
 
 GOING_AWAY = 1012
 SHORT: Script = [{"words": 200, "rate": 100}]
@@ -133,19 +134,19 @@ async def test_sigterm_lets_an_answer_finish_and_takes_nothing_new(
 @pytest.mark.parametrize(
     ("signal", "within"), [(ServerProcess.terminate, 3.0), (ServerProcess.interrupt, 2.0)], ids=["SIGTERM", "SIGINT"]
 )
-async def test_an_answer_that_must_be_broken_off_loses_nothing(
+async def test_an_answer_that_must_be_broken_off_loses_nothing_and_goes_on_after_the_restart(
     kind: Kind, signal: Signal, within: float, new_site: NewSite, provider: ProviderProcess,
     tell: Callable[[str], None],
 ) -> None:  # fmt: skip
-    """R8, A2.7, A2.26g: every word that was shown is stored, the turn has its end, and after the restart the talk goes
-    on in the same conversation."""
-    provider.script([{"text": "All well."}], named={"long": LONG})
+    """R8, R20, A2.7, A2.26g: every word that was shown is stored; the turn is released, which needs no lease to lapse,
+    and who comes back sees it begun again and ended."""
+    provider.script([{"text": "All well."}], queue=[LONG, [{"text": "All of it."}]])
     site, key = new_site()
     with site.start(kind, chat={"DRAIN": 1.0}) as server:
         client = Client(server.url, key=key)
         conversation = await client.new_conversation()
         async with client.socket(conversation) as viewer, idle_connection(server):
-            await viewer.send("[[long]]")
+            await viewer.send("Speak.")
             await viewer.until(says("w0050"))
 
             signal(server)
@@ -154,17 +155,24 @@ async def test_an_answer_that_must_be_broken_off_loses_nothing(
     tell(f"{kind}: exit {ending.exit_code}, {ending.seconds:.2f} s after {signal.__name__}")
     assert ending.close_code == GOING_AWAY
     assert ending.seconds <= within
-    assert ends(viewer.folded) == [("failed", "interrupted")]
-    assert "w0050 " in texts(viewer.folded)[0]
-    assert viewer.folded.resets == 0
-    with site.start(kind, port=server.port) as server:
-        assert (await read(client, conversation)).events == viewer.folded.events
-        async with client.socket(conversation, folded=viewer.folded) as viewer:
+    assert ends(viewer.folded) == []
+    assert "w0050 " in viewer.folded.draft
+    stored = await asyncio.to_thread(site.manage, "shell", "-v", "0", "-c", TELL_THE_DRAFT)
+    assert stored == viewer.folded.draft
+    with site.start(kind, port=server.port):
+        async with client.socket(conversation, folded=viewer.folded.reconnected()) as viewer:
+            await viewer.until(ended())
             await viewer.send("And now?")
             await viewer.until(ended(2))
         assert (await read(client, conversation)).events == viewer.folded.events
-    assert texts(viewer.folded)[-1] == "All well."
-    assert [entry["ended"] for entry in provider.log()] == ["closed by client", "completed"]
+    assert texts(viewer.folded) == ["All of it.", "All well."]
+    assert [entry["ended"] for entry in provider.log()] == ["closed by client", "completed", "completed"]
+
+
+TELL_THE_DRAFT = """
+from history.models import DeltaBatch
+print("".join(DeltaBatch.objects.order_by("start").values_list("text", flat=True)), end="")
+"""
 
 
 @pytest.mark.parametrize("signal", [ServerProcess.terminate, ServerProcess.interrupt], ids=["SIGTERM", "SIGINT"])
@@ -194,21 +202,21 @@ async def test_the_turns_of_a_living_process_are_left_alone_whatever_happens_to_
     new_site: NewSite, provider: ProviderProcess
 ) -> None:
     """R10: neighbours on one database are killed, terminated and interrupted, and one comes back and looks for what was
-    left; the turn of the killed one is ended within 15 s, the survivor's goes on to its own end, and nobody is asked
-    twice."""
+    left; their turns go on elsewhere within 15 s, the survivor's goes on to its own end, and is asked once."""
     survives: Script = [{"words": 200, "rate": 10}]
-    provider.script([{"text": "All well."}], named={"long": LONG, "survives": survives})
+    broken: dict[str, Script] = {kind: [{"words": 60, "rate": 100}, {"gate": kind}, {"text": "."}] for kind in KINDS}
+    provider.script(named={**broken, "survives": survives})
 
     await asyncio.gather(
-        survive(*new_site(), kind="daphne", neighbours="uvicorn"),
-        survive(*new_site(), kind="uvicorn", neighbours="daphne"),
+        survive(*new_site(), kind="daphne", neighbours="uvicorn", provider=provider),
+        survive(*new_site(), kind="uvicorn", neighbours="daphne", provider=provider),
     )
 
-    asked = [entry["body"]["messages"][-1]["content"] for entry in provider.log()]
-    assert sorted(asked) == ["And now?"] * 6 + ["[[long]]"] * 6 + ["[[survives]]"] * 2
+    asked = Counter(entry["body"]["messages"][-1]["content"] for entry in provider.log())
+    assert asked == {"[[daphne]]": 6, "[[uvicorn]]": 6, "[[survives]]": 2}
 
 
-async def survive(site: Site, key: str, *, kind: Kind, neighbours: Kind) -> None:
+async def survive(site: Site, key: str, *, kind: Kind, neighbours: Kind, provider: ProviderProcess) -> None:
     with await asyncio.to_thread(site.start, kind) as survivor, ExitStack() as others:
         client = Client(survivor.url, key=key)
         mine = await client.new_conversation()
@@ -220,12 +228,12 @@ async def survive(site: Site, key: str, *, kind: Kind, neighbours: Kind) -> None
                 server = await asyncio.to_thread(site.start, neighbours, chat={"DRAIN": 0.5})
                 broken.append(await break_off(others.enter_context(server), signal, key=key))
             others.enter_context(await asyncio.to_thread(site.start, neighbours, chat=EAGER))
+            await asyncio.to_thread(provider.open_gate, neighbours)
             for conversation, seen in broken:
-                async with client.socket(conversation, folded=seen) as moved:
+                async with client.socket(conversation, folded=seen.reconnected()) as moved:
                     await moved.until(ended(), seconds=15)
-                    await moved.send("And now?")
-                    await moved.until(ended(2))
-                assert ends(moved.folded) == [("failed", "interrupted"), ("completed", None)]
+                assert ends(moved.folded) == [("completed", None)]
+                assert texts(moved.folded) == ["".join(f"w{number:04} " for number in range(1, 61)) + "."]
             assert not watching.done(), "the survivor outlives what is said about it"
             await watching
 
@@ -239,7 +247,7 @@ async def break_off(server: ServerProcess, signal: Signal, *, key: str) -> tuple
     client = Client(server.url, key=key)
     conversation = await client.new_conversation()
     async with client.socket(conversation) as viewer:
-        await viewer.send("[[long]]")
+        await viewer.send(f"[[{server.kind}]]")
         await viewer.until(says("w0050"))
         await asyncio.to_thread(signal, server)
         await asyncio.gather(viewer.until_closed(), asyncio.to_thread(server.wait))

@@ -16,6 +16,8 @@ from tests.system.callers import CHAT, COUNTING, STREAMING_CHAT, Caller, Told
 HELD: Script = [{"text": "One "}, {"gate": "more"}, {"text": "answer."}]
 NAMED: dict[str, Script] = {"held": HELD, "quick": [{"text": "Here."}]}
 RESTLESS = {"LEASE": 1.0, "LEASE_RENEWAL": 0.2}
+FRAIL = {**RESTLESS, "MAX_ATTEMPTS": 1}
+"""A turn that is lost with its process is not asked again."""
 COMPLAINTS = ("Traceback", "took too long", "never awaited", "unclosed", "Unclosed", "was destroyed", "Warning")
 
 
@@ -39,7 +41,7 @@ async def test_who_waited_when_the_server_was_killed_gets_the_stored_end_with_th
 ) -> None:
     """R3, R10."""
     site, key = new_site()
-    with site.start(kind, chat=RESTLESS, application=COUNTING) as server:
+    with site.start(kind, chat=FRAIL, application=COUNTING) as server:
         caller = Caller(server.url, key=key)
         finished = await caller.ask(CHAT, "[[quick]]", key="finished")
         waiting = [asyncio.create_task(caller.ask(CHAT, "[[held]]", key="waiting")) for _ in range(5)]
@@ -47,7 +49,7 @@ async def test_who_waited_when_the_server_was_killed_gets_the_stored_end_with_th
         await asyncio.to_thread(server.kill)
         lost = await asyncio.gather(*waiting, return_exceptions=True)
 
-    with site.start(kind, chat=RESTLESS, port=server.port) as restarted:
+    with site.start(kind, chat=FRAIL, port=server.port) as restarted:
         caller = Caller(restarted.url, key=key)
         ends = await asyncio.gather(*(caller.ask(CHAT, "[[held]]", key="waiting") for _ in range(5)))
         late = await caller.ask(CHAT, "[[held]]", key="waiting")
@@ -61,6 +63,28 @@ async def test_who_waited_when_the_server_was_killed_gets_the_stored_end_with_th
         assert end.headers["Content-Type"] == "application/problem+json"
     assert late.headers["X-Verbatim-Turn"] == late.json["turn"]
     assert (replayed.status, replayed.body, replayed.headers["Idempotency-Replayed"]) == (200, finished.body, "true")
+    assert len(provider.log()) == 2
+
+
+async def test_who_waited_when_the_server_was_killed_gets_what_the_next_process_makes_of_it(
+    kind: Kind, new_site: NewSite, provider: ProviderProcess
+) -> None:
+    """R3, R10: one more model call, however many ask for it again."""
+    site, key = new_site()
+    with site.start(kind, chat=RESTLESS, application=COUNTING) as server:
+        caller = Caller(server.url, key=key)
+        waiting = [asyncio.create_task(caller.ask(CHAT, "[[held]]", key="waiting")) for _ in range(5)]
+        await all_in(caller, provider, waiting=5, asked=1)
+        await asyncio.to_thread(server.kill)
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    await asyncio.to_thread(provider.open_gate, "more")
+    with site.start(kind, chat=RESTLESS, port=server.port) as restarted:
+        caller = Caller(restarted.url, key=key)
+        answers = await asyncio.gather(*(caller.ask(CHAT, "[[held]]", key="waiting") for _ in range(5)))
+
+    assert {(answer.status, answer.json["response"]) for answer in answers} == {(200, "One answer.")}
+    assert len({answer.body for answer in answers}) == 1
     assert len(provider.log()) == 2
 
 
@@ -125,9 +149,8 @@ async def test_who_waits_longer_than_an_ending_server_may_is_told_so(
         answer, stream = await waiting, await reading
         await asyncio.to_thread(server.wait)
 
-    assert (answer.status, answer.json["code"]) == (503, "interrupted")
-    assert [frame["type"] for frame in stream.frames][-2:] == ["event", "error"]
-    assert stream.frames[-1]["code"] == "draining"
+    assert (answer.status, answer.json["code"]) == (503, "draining")
+    assert (stream.frames[-1]["type"], stream.frames[-1]["code"]) == ("error", "draining")
     assert complaints(server) == []
 
 
