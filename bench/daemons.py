@@ -92,12 +92,14 @@ class Daemon:
     def pause(self) -> None:
         """Have it and its children do nothing; connections stay open, and new ones are accepted by the kernel."""
         for process in self._family():
-            process.suspend()
+            with suppress(psutil.NoSuchProcess):  # the end of a connection is the end of its process
+                process.suspend()
 
     def resume(self) -> None:
         """Have it go on."""
         for process in self._family():
-            process.resume()
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
     def _family(self) -> list[psutil.Process]:
         with suppress(psutil.NoSuchProcess):
