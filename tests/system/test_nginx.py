@@ -14,6 +14,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 import pytest
+from msgspec import json
 from websockets.exceptions import ConnectionClosed
 
 from history.conf import ChatSettings
@@ -66,8 +67,7 @@ async def on_socket(client: Client) -> Arrivals:
     async with client.socket(await client.new_conversation()) as socket:
         await socket.send("Speak.")
         while not arrivals.all_there:
-            await socket.next()
-            arrivals.hear(socket.folded.draft.encode())
+            arrivals.hear(json.encode(await socket.next()))
     return arrivals
 
 
