@@ -10,7 +10,7 @@ from history import log
 from history.batches import drafted
 from history.draft import Draft
 from history.events import Kind
-from history.models import ACTIVE, IS_ACTIVE, Conversation, DeltaBatch, Event, Turn
+from history.models import IS_ACTIVE, Conversation, DeltaBatch, Event, Turn
 
 
 def read(conversation_id: UUID, *, after: int, limit: int = 500) -> tuple[log.Page, Draft | None]:
@@ -40,15 +40,18 @@ def stored_drafts(conversation_ids: Collection[UUID]) -> dict[UUID, Draft]:
 
 
 def _in_progress(drafts: dict[UUID, Draft]) -> dict[UUID, Draft]:
-    """Those whose hop has not ended meanwhile; each learns which events came before it."""
+    """Those whose attempt and hop have not ended meanwhile; each learns which events came before it. The events' number
+    is read first: what ends a draft after that has a higher one."""
     said = Event.objects.filter(turn_id__in=[draft.turn_id for draft in drafts.values()], kind=Kind.ASSISTANT_MESSAGE)
     positions = dict(Conversation.objects.filter(pk__in=drafts).values_list("pk", "last_seq"))
     ended = set(said.values_list("turn_id", "hop"))
-    over = Turn.objects.filter(pk__in=[draft.turn_id for draft in drafts.values()]).exclude(status__in=ACTIVE)
-    gone = set(over.values_list("pk", flat=True))
+    active = Turn.objects.filter(IS_ACTIVE, pk__in=[draft.turn_id for draft in drafts.values()])
+    attempts = dict(active.values_list("pk", "attempt"))
     kept = {}
     for conversation_id, draft in drafts.items():
-        if (draft.turn_id, draft.hop) in ended or draft.turn_id in gone or conversation_id not in positions:
+        if (draft.turn_id, draft.hop) in ended or attempts.get(draft.turn_id) != draft.attempt:
+            continue
+        if conversation_id not in positions:
             continue
         draft.after_seq = positions[conversation_id]
         kept[conversation_id] = draft

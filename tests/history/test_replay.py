@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
-from history import compaction, log, replay, status
+from history import compaction, log, replay, status, takeover
 from history.compaction import Place
 from history.draft import Draft
 from history.errors import NotFound
@@ -165,3 +165,22 @@ def test_a_draft_of_a_turn_that_ends_without_a_message_while_it_is_read_is_dropp
     page, draft = result
     ends = [entry.seq for entry in page.entries if entry.kind == "turn_ended"]
     assert draft is None or draft.after_seq < min(ends, default=2)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("moment", range(9))
+def test_text_of_an_attempt_that_is_lost_while_it_is_read_is_not_taken_for_the_next_ones(
+    user: User, moment: int
+) -> None:
+    """R7: it would be shown before what the next attempt says."""
+    place = running(user, lease=-1.0)
+    store(place, [("text", "withdrawn")])
+    (turn,) = status.abandoned(status.LAPSED)
+    lose = partial(takeover.take_over, turn, engine=uuid4(), lease=60.0)
+
+    result, _ = interrupted(partial(replay.read, place.conversation_id, after=0), by=lose, before=moment)
+
+    assert isinstance(result, tuple)
+    page, draft = result
+    restarts = [entry.seq for entry in page.entries if entry.kind == "turn_restarted"]
+    assert draft is None or draft.after_seq < min(restarts, default=2)
