@@ -105,7 +105,7 @@ async def _work(
     for index, call in enumerate(now.calls):
         if index not in now.results:
             yield now.unfinished(call, index=index)
-    if stop.reason is not None:
+    if stop.reason not in (None, Reason.RELEASED):
         yield Ended(None, _end(_stopped(stop), usage=total, finish_reason=None))
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import msgspec
 
 from history.events import AssistantMessage, ToolResult
+from history.progress import Progress
 from llm.errors import EmptyReply, Truncated
 from llm.reply import MOST_CALLS
 from llm.scripted import ScriptedModel, Step, says
@@ -20,13 +21,14 @@ from llm.types import (
     Message,
     ReasoningDelta,
     TextDelta,
+    ToolCall,
     ToolCallDelta,
     ToolMessage,
     ToolSpec,
     Usage,
     UserMessage,
 )
-from streaming.play import LIMIT_REACHED, Ended, play
+from streaming.play import LIMIT_REACHED, Ended, Item, play
 from streaming.stop import Reason, Stop
 from tools.tool import Tool, ToolContext, tool
 from tools.toolbox import Toolbox
@@ -58,17 +60,31 @@ async def perform(
     before: tuple[Message, ...] = (),
 ) -> tuple[list[Any], ScriptedModel]:
     model = ScriptedModel(replies)
-    items = play(
+    items = playing(model, tools=tools, stop=stop or Stop(), max_hops=max_hops, budget=budget, before=before)
+    return [item async for item in items], model
+
+
+def playing(
+    model: ScriptedModel,
+    *,
+    stop: Stop,
+    tools: Sequence[Tool] = (add,),
+    max_hops: int = 8,
+    budget: int = 100_000,
+    before: tuple[Message, ...] = (),
+    progress: Progress = Progress(),  # noqa: B008
+) -> AsyncGenerator[Item, None]:
+    return play(
         msgspec.structs.replace(REQUEST, messages=before + REQUEST.messages),
         model=model,
         model_name="m",
         toolbox=Toolbox(tools),
         context=ToolContext(principal="1", conversation="c", turn="t"),
-        stop=stop or Stop(),
+        stop=stop,
         max_hops=max_hops,
         budget=budget,
+        progress=progress,
     )
-    return [item async for item in items], model
 
 
 def deltas(items: Sequence[Any]) -> str:
@@ -332,6 +348,20 @@ async def test_a_turn_whose_process_ends_is_failed_as_interrupted() -> None:
 
     assert (items[-1].ended.status, items[-1].ended.error.code) == ("failed", "interrupted")
     assert items[-1].message.text == "One"
+
+
+async def test_a_turn_that_is_released_while_it_is_answering_interrupted_calls_has_no_end_here() -> None:
+    """R20: whoever takes it up ends it."""
+    stop = Stop()
+    calls = tuple(ToolCall(id=f"c{index}", name="add", arguments="{}") for index in range(2))
+    asked = AssistantMessage(hop=0, tool_calls=calls)
+    items = playing(ScriptedModel([]), stop=stop, progress=Progress(message=asked))
+
+    seen = [await anext(items)]
+    stop.request(Reason.RELEASED)
+    seen += [item async for item in items]
+
+    assert [(type(item), item.index) for item in seen] == [(ToolResult, 0), (ToolResult, 1)]
 
 
 async def test_a_stop_that_comes_before_anything_else_asks_no_model() -> None:
