@@ -52,6 +52,7 @@ class Drive:
                     elif type(item) is ReasoningDelta:
                         self._grow("reasoning", item.text)
                     elif type(item) is ToolCallDelta:
+                        self._pulse.feel()
                         self._draft.append_arguments(item.index or 0, item.arguments, name=item.name)
                         self._tail.wake()
                     else:

@@ -4,7 +4,6 @@ so that no number of viewers can delay it."""
 from __future__ import annotations
 
 import logging
-import time
 from threading import Event, Thread
 from typing import Protocol
 from uuid import UUID
@@ -19,6 +18,7 @@ from history.errors import Fenced, NotFound
 from history.models import Status
 from history.status import Abandoned
 from streaming import ends
+from streaming.pulse import elapsed
 from streaming.stop import Reason
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Keeper:
     def round(self) -> None:
         """Renew, pass on stops, launch the forgotten, then go on with the turns of those who are gone."""
         settings = chat_settings()
-        began = time.monotonic()
+        began = elapsed()
         owned = status.owned(self._engine)  # read before the live tasks are listed: a turn may be just starting
         live = self._turns.ids()
         if live:
@@ -92,7 +92,9 @@ class Keeper:
         for turn_id in status.forgotten(after=settings.lease_renewal)[: max(0, self._turns.room())]:
             self._turns.launch(turn_id)
         for turn in self._abandoned(owned.keys() - live):
-            if time.monotonic() > began + settings.lease_renewal:
+            if turn.turn_id in live:
+                continue  # what another process took from us, and left in its turn: our own task must end first
+            if elapsed() > began + settings.lease_renewal:
                 break  # to renew comes first
             self._go_on(turn)
         if self.is_well(settings.lease):
@@ -101,7 +103,7 @@ class Keeper:
     def note_renewal(self, lease: float) -> None:
         """Renewals go well as long as each comes soon after the last. One that had to wait, for a lock, for a database
         that was away, or because this process slept, begins anew: others may have waited as well."""
-        now = time.monotonic()
+        now = elapsed()
         if self._well_since is None or now - self._renewed_at > lease / 2:
             self._well_since = now
         self._renewed_at = now
@@ -142,3 +144,5 @@ class Keeper:
         except AWAY:
             logger.info("turn %s is locked; trying again", turn.turn_id)
             reconnect()
+        except Exception:  # whatever is wrong with this one, the others are gone on with
+            logger.exception("nothing can be done about turn %s; trying again", turn.turn_id)

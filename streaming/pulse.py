@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from history.conf import chat_settings
@@ -11,14 +12,18 @@ BEATS = 10
 """Beats in a lease; `slept` is called when half of one has passed without any."""
 
 
+def elapsed() -> float:
+    """Seconds on a clock that also counts those in which the machine was suspended; Linux's monotonic one does not."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 class Pulse:
     """Felt now and then, and before anything is shown: whoever is first after a sleep has `slept` called."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, slept: Callable[[], None]) -> None:
-        self._loop = loop
+    def __init__(self, *, slept: Callable[[], None]) -> None:
         self._slept = slept
         self._lease = chat_settings().lease
-        self._felt_at = loop.time()
+        self._felt_at = elapsed()
 
     async def beat(self) -> None:
         """Feel it, as long as the process lives."""
@@ -28,7 +33,7 @@ class Pulse:
 
     def feel(self) -> None:
         """Cheap: called per delta."""
-        now = self._loop.time()
+        now = elapsed()
         slept = now - self._felt_at > self._lease / 2
         self._felt_at = now
         if slept:

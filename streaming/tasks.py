@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from contextvars import Context
@@ -78,13 +79,14 @@ class Tasks:
         self._running: dict[UUID, Running] = {}
         self._coming: set[UUID] = set()
         self._drives: set[Drive] = set()
-        self._pulse = Pulse(loop, slept=self.verify)
+        self._pulse = Pulse(slept=self.verify)
         self.beat = self._pulse.beat
-        self._verifying: asyncio.Task[None] | None = None
+        self._verifying: set[asyncio.Task[None]] = set()
 
     def ids(self) -> frozenset[UUID]:
         """The turns that have a live task here, or are about to get one."""
-        return frozenset((*tuple(self._running), *tuple(self._coming)))
+        coming = tuple(self._coming)  # read first: a turn that begins meanwhile is still missing from neither
+        return frozenset((*coming, *tuple(self._running)))
 
     def room(self) -> int:
         """How many turns more this process would carry."""
@@ -120,14 +122,16 @@ class Tasks:
             self._loop.call_soon_threadsafe(call, *args)
 
     def _begin(self, turn_id: UUID, *, attempt: int | None, begun: Begun | None) -> None:
-        self._coming.discard(turn_id)
-        if turn_id in self._running or self.is_ending:
-            return
-        stop = Stop()
-        run = self._run(turn_id, stop, attempt=attempt, begun=begun)
-        task = self._loop.create_task(run, name=f"verbatim turn {turn_id}", context=Context())
-        self._running[turn_id] = Running(task, stop)
-        task.add_done_callback(lambda _: self._running.pop(turn_id, None))
+        if self.is_ending:
+            if attempt is not None:
+                self._writer.run(partial(status.release, turn_id, attempt=attempt))
+        elif turn_id not in self._running:
+            stop = Stop()
+            run = self._run(turn_id, stop, attempt=attempt, begun=begun)
+            task = self._loop.create_task(run, name=f"verbatim turn {turn_id}", context=Context())
+            self._running[turn_id] = Running(task, stop)
+            task.add_done_callback(lambda _: self._running.pop(turn_id, None))
+        self._coming.discard(turn_id)  # last, see `ids`
 
     def _stop(self, turn_id: UUID, reason: Reason) -> None:
         running = self._running.get(turn_id)
@@ -154,9 +158,9 @@ class Tasks:
         gather = partial(claims.gather, turn_id, attempt=attempt, tools=self._toolbox.specs(), begun=begun)
         return await self._patiently(gather)
 
-    async def _patiently(self, read: Callable[[], T]) -> T:
+    async def _patiently(self, read: Callable[[], T], *, patience: float = PATIENCE) -> T:
         """Read from a database that may be away for a while."""
-        until = self._loop.time() + PATIENCE
+        until = self._loop.time() + patience
         while True:
             try:
                 return await in_thread(read)
@@ -198,6 +202,8 @@ class Tasks:
                 raise
             finally:
                 self._drives.discard(drive)
+                if not drive.has_ended:
+                    self._hub.watch.add(place.conversation_id)  # another process may be going on with it
 
     def verify(self) -> None:
         """Others may have taken our turns over while we slept: nothing more is shown of them until we know."""
@@ -206,12 +212,14 @@ class Tasks:
             drive.hide()
         if drives:
             logger.warning("this process slept; %d turns are to be verified", len(drives))
-            self._verifying = self._loop.create_task(self._verify(drives), name="verbatim verify", context=Context())
+            task = self._loop.create_task(self._verify(drives), name="verbatim verify", context=Context())
+            self._verifying.add(task)
+            task.add_done_callback(self._verifying.discard)
 
     async def _verify(self, drives: Collection[Drive]) -> None:
         """Show again what is ours, and stop the rest."""
         verify = partial(claims.verify, [drive.place.turn_id for drive in drives], engine=self._engine)
-        ours = await self._patiently(verify)
+        ours = await self._patiently(verify, patience=math.inf)
         for drive in drives:
             if ours.get(drive.place.turn_id) == drive.place.attempt:
                 drive.show()

@@ -13,12 +13,12 @@ LEASE = 10.0
 
 
 class Clock:
-    """A monotonic clock that the test sets."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
 
-    def monotonic(self) -> float:
+    def __call__(self) -> float:
         return self.now
 
 
@@ -41,7 +41,7 @@ class NoTurns:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("streaming.keeper.time", clock)
+    monkeypatch.setattr("streaming.keeper.elapsed", clock)
     return clock
 
 

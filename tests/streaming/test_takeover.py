@@ -14,14 +14,14 @@ from history import compaction, replay
 from history.compaction import Place
 from history.events import AssistantMessage, ToolResult, UserMessage
 from history.log import appending
-from history.models import DeltaBatch, Turn
+from history.models import Conversation, DeltaBatch, Event, Turn
 from llm.scripted import says
 from llm.types import Finish, TextDelta, ToolCall, ToolCallDelta, Usage
 from streaming.database import in_thread
 from tests.streaming.conftest import has_ended
 from tools.tool import tool
 
-LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+LONG_AGO = datetime(2026, 1, 2, tzinfo=UTC)
 RAN: list[str] = []
 
 
@@ -199,6 +199,34 @@ async def test_the_turn_of_a_living_process_is_left_alone(stage: Any) -> None:
     assert row[0] == 1
     assert row[1] != on.engine.id
     await Turn.objects.filter(pk=foreign.turn_id).aupdate(status="failed")
+
+
+async def test_a_turn_that_was_taken_from_us_and_left_again_waits_until_our_own_task_has_ended(stage: Any) -> None:
+    on = await stage([[TextDelta(text="Old."), asyncio.Event()], says("All of it.")])
+    started = await on.send()
+    await on.watch(until=lambda folded: folded.draft == "Old.")
+    await Turn.objects.aupdate(attempt=2, engine=None, lease_expires_at=LONG_AGO)
+
+    folded = await on.watch(until=has_ended())
+
+    turn = await Turn.objects.aget(pk=started.turn_id)
+    assert (turn.status, turn.attempt, turn.losses) == ("completed", 3, 0)
+    assert folded.events[3]["data"]["text"] == "All of it."
+
+
+async def test_a_turn_with_which_nothing_can_be_done_keeps_nobody_from_the_others(stage: Any) -> None:
+    on = await stage([says("All of it.")])
+    await left(on)
+    other = await Conversation.objects.acreate(owner=on.user, last_seq=1)
+    broken = await Turn.objects.acreate(
+        conversation=other, owner=on.user, status="stopping", engine=uuid4(), lease_expires_at=LONG_AGO.replace(day=1)
+    )
+    await Event.objects.acreate(conversation=other, seq=1, turn=broken, kind="assistant_message", data={"hop": "?"})
+
+    folded = await on.watch(until=has_ended())
+
+    assert folded.events[2]["data"]["text"] == "All of it."
+    await Turn.objects.filter(pk=broken.pk).aupdate(status="failed")
 
 
 async def test_a_process_that_ends_lets_the_hop_end_and_gives_the_turn_away_before_the_next(stage: Any) -> None:
