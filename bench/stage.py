@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from bench.daemons import RedisProcess
 from bench.environment import cleaned
 from bench.measure import LOAD_CORE, SERVER_CORE, on_core
 from bench.provider.process import ProviderProcess, Script
@@ -68,6 +69,12 @@ class Stage:
             yield site, site.key_for(USER)
         finally:
             server.cleanup()
+
+    @contextmanager
+    def cluster(self) -> Iterator[tuple[Site, str]]:
+        """A site for several processes: on PostgreSQL, with a Redis between them."""
+        with self.postgres_site() as (site, key), RedisProcess() as redis:
+            yield site.at(site.env["DATABASE_URL"], REDIS_URL=redis.url), key
 
     def verbatim(self, kind: Kind, *, site: Site | None = None, application: str = PRODUCT) -> ServerProcess:
         """The product, serving, alone on its core."""

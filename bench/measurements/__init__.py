@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from bench.measurements import burst, collector, crowd, first, idle, loss, one, ready, resume, starts, tokens, viewers
+from bench.measurements import (
+    burst,
+    collector,
+    crowd,
+    elsewhere,
+    first,
+    idle,
+    loss,
+    one,
+    processes,
+    ready,
+    resume,
+    starts,
+    tokens,
+    viewers,
+)
 from bench.runs import Measurement
 from bench.stage import Plan
 
@@ -16,6 +31,8 @@ MEASUREMENTS: Mapping[str, Callable[[Plan], Measurement]] = {
     "burst": burst.measurement,
     "starts": starts.measurement,
     "viewers": viewers.measurement,
+    "elsewhere": elsewhere.measurement,
+    "processes": processes.measurement,
     "idle": idle.measurement,
     "resume": resume.measurement,
     "ready": ready.measurement,

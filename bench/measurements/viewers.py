@@ -41,11 +41,11 @@ async def measure(stage: Stage, *, contestant: Socket, streams: int, seconds: fl
     return {"CPU µs/token, one viewer": one, "two": two, "the second": two - one}
 
 
-async def come(server: ServerProcess, calls: Sequence[Call]) -> list[Viewer]:
+async def come(server: ServerProcess, calls: Sequence[Call], *, tally: Tally | None = None) -> list[Viewer]:
     """One viewer after the other."""
     viewers = []
     for asked in calls:
-        viewers.append(await view(server.url, asked))
+        viewers.append(await view(server.url, asked, tally=tally))
         await asyncio.sleep(APART)
     await asyncio.sleep(SETTLING)
     return viewers
