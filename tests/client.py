@@ -24,6 +24,7 @@ class Client:
 
     def __init__(self, url: str, *, key: str) -> None:
         self.url = url
+        self.key = key
         self.headers = {"Authorization": f"Bearer {key}"}
 
     async def call(self, method: str, path: str, body: Any = None) -> Any:

@@ -1,0 +1,103 @@
+"""A database that is away for a while, and one file that many processes write to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from itertools import cycle, islice
+from pathlib import Path
+
+import pytest
+
+from tests.client import Client, Socket, caught_up, ended, says
+from tests.postgres_server import PostgresProcess
+from tests.provider import ProviderProcess
+from tests.redis import RedisProcess
+from tests.server import Site
+from tests.system.cluster import LONG, NewCluster, scaled, started
+
+STREAMS = scaled(300, 40)
+WORDS, RATE = scaled(300, 80), 10
+AWAY = scaled(10, 4)
+LEASE = {} if LONG else {"LEASE": 3.0, "LEASE_RENEWAL": 1.0}
+"""In the short form the database is away for longer than a lease, too."""
+WRITERS = scaled(100, 32)
+SPEECH = "".join(f"w{number:04} " for number in range(1, WORDS + 1))
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresProcess]:
+    with PostgresProcess() as postgres:
+        yield postgres
+
+
+async def test_a_postgres_that_is_away_for_long_fails_no_turn_and_has_none_taken_over(
+    own_postgres: PostgresProcess, redis: RedisProcess, provider: ProviderProcess, tmp_path: Path
+) -> None:
+    """R10, R19: stopped in the middle of many answers, while other processes look for turns that nobody keeps."""
+    provider.script([{"words": WORDS, "rate": RATE}])
+    site = Site(tmp_path, provider_url=provider.base_url, database_url=own_postgres.uri(), env={"REDIS_URL": redis.url})
+    with started(site, key=site.key_for("ada"), redis=redis, chat=LEASE) as cluster:
+        async with AsyncExitStack() as opened:
+            askers = islice(cycle(cluster.clients), STREAMS)
+            sockets = await asyncio.gather(*(ask(client, opened) for client in askers))
+            await asyncio.gather(*(socket.until(says("w0005")) for socket in sockets))
+
+            await asyncio.to_thread(own_postgres.stop)
+            await asyncio.sleep(AWAY)
+            unfinished = sum(not ended()(socket) for socket in sockets)
+            await asyncio.to_thread(own_postgres.start)
+            await asyncio.gather(*(socket.until(ended(), seconds=90) for socket in sockets))
+
+        turns = cluster.rows("SELECT status, attempt, losses FROM verbatim_history_turn")
+        events = cluster.rows("SELECT turn_id, kind FROM verbatim_history_event")
+        left = cluster.rows("SELECT count(*) FROM verbatim_history_deltabatch")
+    assert unfinished == STREAMS
+    assert turns == [("completed", 1, 0)] * STREAMS
+    assert Counter(events) == dict.fromkeys(events, 1)
+    assert len(events) == 3 * STREAMS
+    assert left == [(0,)]
+    for socket in sockets:
+        assert socket.folded.events[2]["data"]["text"] == SPEECH
+        assert socket.folded.resets == 0
+    assert [entry["ended"] for entry in provider.log()] == ["completed"] * STREAMS
+
+
+async def ask(client: Client, opened: AsyncExitStack, text: str = "Go on.") -> Socket:
+    """Someone who has asked in a new conversation, with a socket of theirs."""
+    conversation = await client.new_conversation()
+    socket = await opened.enter_async_context(client.socket(conversation))
+    await socket.until(caught_up)
+    await socket.send(text)
+    return socket
+
+
+async def test_sqlite_with_four_processes_that_write_shows_nobody_a_lock(
+    new_cluster: NewCluster, provider: ProviderProcess
+) -> None:
+    """R19: answers, tools, stops and new conversations at once."""
+    calls = [{"tool": {"index": 0, "id": "a", "name": "calculator", "arguments": '{"expression": "6 * 7"}'}}]
+    provider.script([[{"words": 20, "rate": 50}, *calls], [{"words": 60, "rate": 50}]])
+    with new_cluster("SQLite") as cluster:
+        askers = islice(cycle(cluster.clients), WRITERS)
+        ends = await asyncio.gather(*(two_turns(client, number) for number, client in enumerate(askers)))
+        complaints = cluster.tracebacks()
+
+    assert Counter(ends) == {("completed", "cancelled"): WRITERS // 4, ("completed", "completed"): WRITERS * 3 // 4}
+    assert complaints == []
+
+
+async def two_turns(client: Client, number: int) -> tuple[str, ...]:
+    """How two turns in a row end; every fourth second one is stopped."""
+    async with AsyncExitStack() as opened:
+        socket = await ask(client, opened)
+        await socket.until(ended())
+        await socket.send("And again.")
+        await socket.until(says("w0010"))
+        if number % 4 == 0:
+            await socket.stop(str(socket.folded.events[len(socket.folded.events)]["turn"]))
+        await socket.until(ended(2))
+    events = socket.folded.events.values()
+    return tuple(event["data"]["status"] for event in events if event["kind"] == "turn_ended")

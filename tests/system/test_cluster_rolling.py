@@ -1,0 +1,154 @@
+"""A deploy: every process is told to end and comes back, one after the other, while people talk."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from signal import SIGTERM
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
+
+from streaming.frames import Error
+from tests.client import Client, Socket, ended
+from tests.fold import Folded
+from tests.provider import ProviderProcess, Script
+from tests.server import KINDS
+from tests.system.cluster import DATABASES, FOUR, LONG, Cluster, Database, NewCluster, is_ready, scaled
+from tests.system.held import kinds
+from tests.system.viewers import fresh_read
+
+GOING_AWAY = 1012
+DRAIN = 15.0 if LONG else 2.0
+EXITED = DRAIN + 10.0
+TALKERS, ASKERS = scaled(50, 15), scaled(50, 15)
+WORDS, RATE = scaled(1200, 200), 25
+SPEECH = "".join(f"w{number:04} " for number in range(1, WORDS + 1))
+CALL = {"tool": {"index": 0, "id": "a", "name": "calculator", "arguments": '{"expression": "6 * 7"}'}}
+SCRIPTS: dict[str, Script] = {
+    "long": [{"words": WORDS, "rate": RATE}],
+    "brief": [[{"words": 15, "rate": RATE}, CALL], [{"words": 15, "rate": RATE}]],
+}
+"""An answer that no drain waits for, and one each of whose hops ends in time."""
+
+
+@dataclass
+class Person:
+    """Somebody with a page open, which comes back elsewhere when its connection breaks, and asks again what it cannot
+    know to have arrived. `closes` and `errors` are what they were told on the way."""
+
+    cluster: Cluster
+    conversation: str
+    at: int
+    folded: Folded = field(default_factory=Folded)
+    closes: list[int | None] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    async def ask(self, text: str) -> None:
+        """Ask, and see the answer to its end, wherever that is."""
+        request_id = uuid4().hex
+        turns = kinds(self.folded).count("turn_ended") + 1
+        while kinds(self.folded).count("turn_ended") < turns:
+            client = self.cluster.clients[self.at % len(self.cluster.servers)]
+            try:
+                async with client.socket(self.conversation, folded=self.folded) as socket:
+                    await self._follow(socket, text, request_id=request_id, turns=turns)
+            except (OSError, InvalidHandshake, InvalidMessage):
+                self.at += 1  # nobody is there, or takes new connections, just now
+
+    async def _follow(self, socket: Socket, text: str, *, request_id: str, turns: int) -> None:
+        try:
+            await socket.send(text, request_id=request_id)
+            await socket.until(ended(turns), seconds=90)
+        except ConnectionClosed:
+            self.closes.append(socket.connection.close_code)
+            self.at += 1
+        finally:
+            self.errors += [answer.code for answer in socket.answers if isinstance(answer, Error)]
+
+
+@pytest.mark.parametrize("database", DATABASES if LONG else ["PostgreSQL"])
+async def test_a_rolling_restart_of_all_processes_breaks_no_answer_and_asks_nothing_twice_that_ended_in_time(
+    database: Database, new_cluster: NewCluster, provider: ProviderProcess, measured: Callable[[str], None]
+) -> None:
+    """R8, R20: nobody is told anything but to come back, and everybody has every word."""
+    provider.script(named=SCRIPTS)
+    with new_cluster(database, kinds=FOUR if LONG else KINDS, chat={"DRAIN": DRAIN}) as cluster, ExitStack() as alive:
+        people = [
+            Person(cluster, await client.new_conversation(), at) for at, client in every(cluster, TALKERS + ASKERS)
+        ]
+        over = asyncio.Event()
+        talking = [asyncio.create_task(person.ask("[[long]]")) for person in people[:TALKERS]]
+        asking = [asyncio.create_task(ask_on(person, until=over)) for person in people[TALKERS:]]
+        await provider.requests_async(TALKERS + ASKERS)
+
+        exits = [await roll(cluster, at, alive=alive) for at in range(len(cluster.servers))]
+        over.set()
+        await asyncio.gather(*talking, *asking)
+
+        fresh = [await fresh_read(cluster.clients[0], person.conversation) for person in people]
+        rows = cluster.rows("SELECT status, losses FROM verbatim_history_turn")
+    asked = asked_by(provider)
+    briefs = {question: count for question, count in asked.items() if question[0].startswith("[[brief]]")}
+    measured(
+        f"{len(rows)} turns over {len(exits)} restarts on {database}: exits after"
+        f" {', '.join(f'{seconds:.1f} s' for _, seconds in exits)}; {len(briefs)} hops that end in time asked once"
+    )
+    for person, stored in zip(people, fresh, strict=True):
+        assert (person.folded.events, person.folded.runs) == (stored.events, [])
+        assert set(person.closes) <= {GOING_AWAY}
+        assert set(person.errors) <= {"draining"}
+    assert [texts(stored) for stored in fresh[:TALKERS]] == [[SPEECH]] * TALKERS
+    assert {count for _, count in briefs.items()} == {1}
+    assert sum(len(person.closes) for person in people) > 0
+    assert set(rows) == {("completed", 0)}
+    assert all(code in (0, -SIGTERM) and seconds <= EXITED for code, seconds in exits)
+
+
+def every(cluster: Cluster, count: int) -> list[tuple[int, Client]]:
+    """So many places, evenly over the processes."""
+    clients = cluster.clients
+    return [(at % len(clients), clients[at % len(clients)]) for at in range(count)]
+
+
+async def ask_on(person: Person, *, until: asyncio.Event) -> None:
+    """Ask one question after the other."""
+    number = 0
+    while not until.is_set():
+        number += 1
+        await person.ask(f"[[brief]] {person.conversation} {number}")
+
+
+async def roll(cluster: Cluster, at: int, *, alive: ExitStack) -> tuple[int, float]:
+    """End one process and start it again: its exit code, and how long it took to end, in seconds."""
+    server = cluster.servers[at]
+    server.terminate()
+    since = time.monotonic()
+    code = await asyncio.to_thread(server.wait)
+    seconds = time.monotonic() - since
+    chat = {"DRAIN": DRAIN, "MAX_TURNS_PER_USER": 10_000}
+    again = await asyncio.to_thread(cluster.site.start, server.kind, port=server.port, chat=chat)
+    cluster.servers[at] = alive.enter_context(again)
+    assert await asyncio.to_thread(is_ready, again)
+    return code, seconds
+
+
+def asked_by(provider: ProviderProcess) -> Counter[tuple[str, int]]:
+    """How often each hop of each question was asked for."""
+    found: Counter[tuple[str, int]] = Counter()
+    for entry in provider.log():
+        messages: list[dict[str, Any]] = entry["body"]["messages"]
+        newest = max(at for at, message in enumerate(messages) if message["role"] == "user")
+        hop = sum(message["role"] == "assistant" for message in messages[newest:])
+        found[str(messages[newest]["content"]), hop] += 1
+    return found
+
+
+def texts(folded: Folded) -> list[str]:
+    return [event["data"]["text"] for event in folded.events.values() if event["kind"] == "assistant_message"]
