@@ -13,9 +13,20 @@ from tests.torture.checker.viewing import fresh
 from tests.torture.history import History, Recorder, read
 from tests.torture.made_up import wrong_plots, wrong_records
 from tests.torture.made_up.audience import Told, history
-from tests.torture.made_up.planting import Plant, planted
+from tests.torture.made_up.planting import Page, Plant, planted
 from tests.torture.made_up.plots import PLOTS, drained, given_up, killed, plain, tools
-from tests.torture.records import Connected, Disconnected, Fault, Frame, Received, StopAsked, TurnRow
+from tests.torture.records import (
+    Connected,
+    Disconnected,
+    Fault,
+    Frame,
+    Kept,
+    Owned,
+    Quiescent,
+    Received,
+    StopAsked,
+    TurnRow,
+)
 
 PLANTS = planted(wrong_plots, wrong_records)
 
@@ -78,6 +89,43 @@ def test_a_turn_may_wait_while_the_database_is_away() -> None:
     waits.add(Fault(kind="postgres_pause", target="postgres", began=killed + 5, ended=killed + 30))
 
     assert check(waits.history()) == []
+
+
+def test_a_process_may_end_long_after_its_turns() -> None:
+    page = Page(history([Told(plain), Told(killed), Told(killed)]))
+    gone = page.all(Fault)[0].began - 1
+
+    page.add(Fault(kind="kill", target="owner0.1", began=gone, ended=gone, at=gone))
+
+    assert check(page.history()) == []
+
+
+def test_a_process_may_take_back_its_own_turn() -> None:
+    page = wrong_plots.a_living_process_loses_its_turn.page()
+
+    page.change(page.all(Owned, attempt=2)[0], process="owner1.1")
+
+    assert check(page.history()) == []
+
+
+def test_words_that_come_after_a_process_was_killed_are_not_lost_with_it() -> None:
+    page = wrong_records.half_a_second_of_a_draft_is_lost.page()
+    kept = page.all(Kept)[0]
+
+    page.change(kept, killed=page.frames(wrong_records.SOCKET, type="delta")[2].at)
+
+    assert check(page.history()) == []
+
+
+def test_a_dead_processs_turn_that_is_never_taken_over_breaks_two_promises() -> None:
+    page = wrong_plots.a_turn_is_stuck.page()
+    gone = page.all(Received)[-1].at
+
+    page.add(Fault(kind="kill", target="owner1.1", began=gone, ended=gone, at=gone))
+    page.change(page.all(Quiescent)[0], at=gone + 60)
+
+    found = {violation.predicate for violation in check(page.history(), bounds=Bounds(heartbeat=100))}
+    assert {"nothing_is_active_in_the_end", "turns_of_the_absent_are_taken_over"} <= found
 
 
 def test_who_goes_when_all_is_quiet_is_owed_the_end_all_the_same() -> None:
