@@ -1,4 +1,4 @@
-# run, test, check, bench and lock, each from a machine that has only make and python3 (3.11 or newer).
+# run, test, check, bench, torture and lock, each from a machine that has only make and python3 (3.11 or newer).
 
 PORT ?= 8000
 PYTHON ?= python3
@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
 
-.PHONY: run test check bench lock
+.PHONY: run test check bench torture torture-mutants lock
 
 run: $(VENV)/installed
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT))).close()' 2>/dev/null || \
@@ -30,6 +30,12 @@ check: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m bench $(BENCH)
+
+torture: $(VENV)/installed-dev
+	$(BIN)/python -m tests.torture --turns $(or $(N),100) --seconds $(or $(SECONDS),7200) $(TORTURE)
+
+torture-mutants: $(VENV)/installed-dev
+	$(BIN)/python -m tests.torture.hunt $(MUTANTS)
 
 lock: $(VENV)/installed-dev
 	$(LOCK) --output-file requirements.txt

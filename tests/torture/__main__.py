@@ -9,47 +9,59 @@ import time
 from pathlib import Path
 from tempfile import mkdtemp
 
+from tests.torture.cluster import Database
+from tests.torture.hunt import NAMES
 from tests.torture.report import report
 from tests.torture.run import Plan, run
+
+DATABASES: tuple[Database, ...] = ("sqlite", "postgres")
 
 
 def main() -> int:
     """The command line; 1 if a promise was broken."""
-    plan, folder = _asked()
-    print(f"{plan.command}\n  in {folder}", flush=True)
-    outcome = asyncio.run(run(plan, folder))
-    return report(outcome)
+    given = _asked()
+    broken = 0
+    for database in DATABASES if given.database == "both" else (given.database,):
+        folder = Path(mkdtemp(prefix=f"torture-{database}-", dir=given.folder))
+        plan = _plan(given, database=database)
+        print(f"{plan.command}\n  in {folder}", flush=True)
+        broken += report(asyncio.run(run(plan, folder)))
+    return int(bool(broken))
 
 
-def _asked() -> tuple[Plan, Path]:
+def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests.torture", description=__doc__)
     parser.add_argument("--seed", type=int, default=int(time.time()) % 1_000_000)
-    parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
+    parser.add_argument("--database", choices=("both", *DATABASES), default="both")
     parser.add_argument("--servers", type=int, default=3)
-    parser.add_argument("--talks", type=int, default=8, help="conversations at a time")
-    parser.add_argument("--hits", type=int, default=0, help="end after so many turns were hit; 0: by time alone")
+    parser.add_argument("--talks", type=int, default=6, help="conversations at a time")
+    parser.add_argument("--turns", type=int, default=0, help="end when so many turns were hit; 0: by time alone")
     parser.add_argument("--seconds", type=float, default=60.0, help="end after so many seconds at the latest")
-    parser.add_argument("--faults", default="", help="only these, separated by commas")
-    parser.add_argument("--states", default="", help="hit turns in these only")
-    parser.add_argument("--mutant", default="", help="a name in tests/torture/mutants.py")
+    parser.add_argument("--faults", type=_words, default=(), help="only these, separated by commas")
+    parser.add_argument("--states", type=_words, default=(), help="hit turns in these only")
+    parser.add_argument("--mutant", default="", choices=("", *NAMES), help="a product with something wrong in it")
     parser.add_argument("--no-redis", dest="redis", action="store_false")
-    parser.add_argument("--folder", type=Path, default=None)
-    given = parser.parse_args()
-    folder = given.folder or Path(mkdtemp(prefix="torture-"))
-    folder.mkdir(exist_ok=True)
-    plan = Plan(
+    parser.add_argument("--folder", type=Path, default=None, help="where the run's folder is made, and kept")
+    return parser.parse_args()
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))
+
+
+def _plan(given: argparse.Namespace, *, database: Database) -> Plan:
+    return Plan(
         seed=given.seed,
-        database=given.database,
+        database=database,
         servers=given.servers,
         redis=given.redis,
         talks=given.talks,
-        hits=given.hits,
+        turns=given.turns,
         seconds=given.seconds,
-        faults=tuple(filter(None, given.faults.split(","))),
-        states=tuple(filter(None, given.states.split(","))),
+        faults=given.faults,
+        states=given.states,
         mutant=given.mutant,
     )
-    return plan, folder
 
 
 if __name__ == "__main__":

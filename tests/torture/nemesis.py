@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from itertools import product
 from typing import get_args
 
 from tests.torture import callers
@@ -41,7 +40,9 @@ class Nemesis:
     def __init__(self, world: World, *, faults: Iterable[str] = (), states: Iterable[State] = ()) -> None:
         self.world = world
         self.hits: Counter[tuple[str, State]] = Counter()
-        self._aims: Counter[tuple[str, State]] = Counter()
+        self.met: set[str] = set()
+        """The turns themselves."""
+        self._aims: Counter[State] = Counter()
         self._busy: set[str] = set()
         self._lasting: set[asyncio.Task[None]] = set()
         known: dict[str, Callable[[Standing, Member], Awaitable[None]]] = {
@@ -64,41 +65,47 @@ class Nemesis:
                 "postgres_restart": self._postgres_restart,
                 "postgres_pause": self._postgres_pause,
             }
-        self._states = tuple(states) or tuple(AIMED)
+        self._states = list(states) or list(AIMED)
         chosen = set(faults) or set(known)
         self._faults = {name: does for name, does in known.items() if name in chosen}
 
     async def rage(self) -> None:
         """Fault after fault, until it is cancelled; what lasts then is healed by `rest`."""
         while True:
-            name, state = self._choose()
-            self._aims[name, state] += 1
-            target = await self._aim(state)
+            target = await self._aim()
             member = self.world.cluster.owner_of(target.pid) if target else None
-            if target is None or member is None or not self._is_free(name, member):
+            name = self._choose(target.state, member) if target and member else None
+            if target is None or member is None or name is None:
                 continue
-            work = asyncio.create_task(self._strike(name, target, member))
-            self._lasting.add(work)
-            work.add_done_callback(self._lasting.discard)
+            self._lasting.add(asyncio.create_task(self._strike(name, target, member)))
+            await self._past()
             await asyncio.sleep(self.world.chance.uniform(*STILL))
 
     async def rest(self) -> None:
         """When this returns, nothing is broken any more."""
-        while self._lasting:
-            await asyncio.gather(*self._lasting)
+        await asyncio.gather(*self._lasting)
 
-    async def _aim(self, state: State) -> Standing | None:
-        """A turn that has come to this state, and is somewhere in it; None if there is none for a while."""
+    async def _past(self) -> None:
+        """Forget what is over; raises what went wrong with it."""
+        over = {work for work in self._lasting if work.done()}
+        self._lasting -= over
+        await asyncio.gather(*over)
+
+    async def _aim(self) -> Standing | None:
+        """A turn that is somewhere in the state that was hit least so far, or has just left it; None if none comes."""
+        self.world.chance.shuffle(self._states)
+        state = min(self._states, key=lambda state: self._aims[state])
+        self._aims[state] += 1
         target = await self.world.states.when(partial(self._meets, state), patience=AIMING)
         if target is not None:
             await asyncio.sleep(self.world.chance.uniform(0, AIMED[state]))
-        return target if target is not None and self.world.states.is_in(target, state) else None
+        return target and self.world.states.now(target.turn)
 
-    def _choose(self) -> tuple[str, State]:
-        """Where the fewest turns were met so far, and it aimed least in vain."""
-        cells = [cell for cell in product(self._faults, self._states) if cell != ("stop", "stopping")]
-        self.world.chance.shuffle(cells)
-        return min(cells, key=lambda cell: self.hits[cell] + 3 * self._aims[cell])
+    def _choose(self, state: State, member: Member) -> str | None:
+        """What has met this state least so far, of what may befall this member now."""
+        names = [name for name in self._faults if self._is_free(name, member) and (name, state) != ("stop", "stopping")]
+        self.world.chance.shuffle(names)
+        return min(names, key=lambda name: self.hits[name, state], default=None)
 
     def _meets(self, state: State, turn: Standing) -> bool:
         member = self.world.cluster.owner_of(turn.pid)
@@ -128,6 +135,7 @@ class Nemesis:
         kind: FaultKind | None = next((kind for kind in get_args(FaultKind) if name.startswith(kind)), None)
         for turn in list(turns):
             self.hits[name, turn.state] += 1
+            self.met.add(turn.turn)
             if kind is not None:
                 self.world.note(Hit(fault=kind, turn=turn.turn, state=turn.state, process=process))
 

@@ -43,7 +43,7 @@ def table(outcome: Outcome) -> Iterable[str]:
 def report(outcome: Outcome) -> int:
     """Print it; 1 if a promise was broken."""
     broken = verdict(outcome)
-    print(f"{outcome.turns} turns, {outcome.hits.total()} hits in {outcome.seconds:.0f} s; {outcome.history}")
+    print(f"{outcome.turns} turns, {outcome.hit} of them hit, in {outcome.seconds:.0f} s; {outcome.history}")
     print("\n".join(table(outcome)))
     shown: Counter[str] = Counter()
     for violation in broken:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -30,14 +30,14 @@ QUIET = 40.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done. A run ends when so many turns were hit, or after so many seconds."""
+    """What is to be done. A run ends when so many turns were hit (0: there is no number), or after so many seconds."""
 
     seed: int
     database: Database = "sqlite"
     servers: int = 3
     redis: bool = True
     talks: int = 8
-    hits: int = 0
+    turns: int = 0
     seconds: float = 60.0
     faults: tuple[str, ...] = ()
     states: tuple[State, ...] = ()
@@ -48,7 +48,7 @@ class Plan:
         """What repeats it."""
         options = [
             f"--seed {self.seed} --database {self.database} --servers {self.servers} --talks {self.talks}",
-            f"--hits {self.hits} --seconds {self.seconds:g}",
+            f"--turns {self.turns} --seconds {self.seconds:g}",
             *([f"--faults {','.join(self.faults)}"] if self.faults else []),
             *([f"--states {','.join(self.states)}"] if self.states else []),
             *([f"--mutant {self.mutant}"] if self.mutant else []),
@@ -63,9 +63,11 @@ class Outcome:
 
     plan: Plan
     history: Path
-    hits: Counter[tuple[str, State]] = field(default_factory=Counter)
-    turns: int = 0
-    seconds: float = 0.0
+    hits: Counter[tuple[str, State]]
+    turns: int
+    """How many there were, and how many of them were hit."""
+    hit: int
+    seconds: float
 
 
 async def run(plan: Plan, folder: Path) -> Outcome:
@@ -94,7 +96,7 @@ async def run(plan: Plan, folder: Path) -> Outcome:
             recorder.close()
             _keep_logs(stand, folder)
     turns = sum(len(talk.turns) for talk in world.talks)
-    return Outcome(plan, folder / "history.jsonl", nemesis.hits, turns, time.monotonic() - began)
+    return Outcome(plan, folder / "history.jsonl", nemesis.hits, turns, len(nemesis.met), time.monotonic() - began)
 
 
 async def _rage(world: World, nemesis: Nemesis, plan: Plan) -> None:
@@ -105,7 +107,7 @@ async def _rage(world: World, nemesis: Nemesis, plan: Plan) -> None:
     raging = asyncio.create_task(nemesis.rage())
     until = time.monotonic() + plan.seconds
     try:
-        while time.monotonic() < until and not (plan.hits and nemesis.hits.total() >= plan.hits):
+        while time.monotonic() < until and not (plan.turns and len(nemesis.met) >= plan.turns):
             done, _ = await asyncio.wait({raging, *chores, *talks}, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()

@@ -63,9 +63,9 @@ class States:
         old = time.time() - FORGET
         return [standing for standing in self._turns.values() if standing.at > old]
 
-    def is_in(self, turn: Standing, state: State) -> bool:
-        """Whether it still stands where it stood, in this state."""
-        return self._turns.get(turn.turn) is turn and turn.state == state
+    def now(self, turn: str) -> Standing | None:
+        """Where a turn stands; None if it is over."""
+        return self._turns.get(turn)
 
     def of(self, pid: int) -> list[Standing]:
         """Those that this process runs."""

@@ -1,0 +1,28 @@
+"""A short run of the harness on each database, with a seed that is always the same; `make torture` runs it for long."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.torture.cluster import Database
+from tests.torture.report import table, verdict
+from tests.torture.run import Plan, run
+
+pytestmark = pytest.mark.system
+
+
+@pytest.mark.parametrize(("database", "seed"), [("sqlite", 4), ("postgres", 5)])
+async def test_a_cluster_that_is_tortured_keeps_its_promises(
+    database: Database, seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """R1-R14, R18-R21, as far as half a minute shows them."""
+    plan = Plan(seed=seed, database=database, seconds=25, talks=5)
+
+    outcome = await run(plan, tmp_path)
+
+    with capsys.disabled():
+        print(f"\n{plan.command}: {outcome.turns} turns, {outcome.hit} of them hit", *table(outcome), sep="\n")
+    assert not verdict(outcome)
+    assert outcome.hit >= 10
