@@ -361,7 +361,8 @@ async def test_a_turn_that_is_released_while_it_is_answering_interrupted_calls_h
     stop.request(Reason.RELEASED)
     seen += [item async for item in items]
 
-    assert [(type(item), item.index) for item in seen] == [(ToolResult, 0), (ToolResult, 1)]
+    assert [item.index for item in seen if isinstance(item, ToolResult)] == [0, 1]
+    assert len(seen) == 2
 
 
 async def test_a_stop_that_comes_before_anything_else_asks_no_model() -> None:

@@ -201,7 +201,10 @@ async def test_the_turn_of_a_living_process_is_left_alone(stage: Any) -> None:
     await Turn.objects.filter(pk=foreign.turn_id).aupdate(status="failed")
 
 
-async def test_a_turn_that_was_taken_from_us_and_left_again_waits_until_our_own_task_has_ended(stage: Any) -> None:
+async def test_a_turn_that_was_taken_from_us_and_left_again_waits_until_our_own_task_has_ended(
+    stage: Any, settings: Any
+) -> None:
+    settings.CHAT = {**settings.CHAT, "LEASE": 600.0}
     on = await stage([[TextDelta(text="Old."), asyncio.Event()], says("All of it.")])
     started = await on.send()
     await on.watch(until=lambda folded: folded.draft == "Old.")
