@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 from math import ceil, inf
@@ -20,27 +21,28 @@ def hardly_any_draft_is_lost(run: Run) -> Findings:
     """R8: what viewers had seen of a draft when its process was killed is stored, but for the last moment of it; when
     the process was told to end, all of it is."""
     for kept in run.history.of(Kept):
-        messages = [m for m in run.events(kept.turn, "assistant_message") if m.stored <= kept.at]
-        stored = stamps(kept.text) + [stamp for message in messages for stamp in stamps(message.data.get("text", ""))]
         if not (seen := _seen(run, kept)):
             continue
-        lost = max(seen) - max(stored, default=min(seen))
+        hop = max(seen)
+        messages = [m.data for m in run.events(kept.turn, "assistant_message") if m.stored <= kept.at]
+        stored = stamps(kept.text + "".join(message["text"] for message in messages if message["hop"] == hop))
+        lost = max(seen[hop]) - max(stored, default=min(seen[hop]))
         if lost > (run.bounds.draft_loss if kept.fault == "kill" else 0):
             yield f"{lost * 1000:.0f} ms of a draft were lost with a {kept.fault}", kept
 
 
-def _seen(run: Run, kept: Kept) -> list[float]:
-    """When the words were said that native viewers had of this attempt before the process was gone."""
-    return [
-        stamp
-        for viewer in viewers(run)
-        if viewer.is_native and viewer.first.conversation == run.turns[kept.turn].conversation
-        for connection in viewer.connections
-        for received in connection.frames
-        if received.frame["type"] == "delta" and received.at <= kept.killed
-        if (received.frame["turn"], received.frame["attempt"]) == (kept.turn, kept.attempt)
-        for stamp in stamps(received.frame["text"])
-    ]
+def _seen(run: Run, kept: Kept) -> dict[int, list[float]]:
+    """When the words were said, by hop, that native viewers had of this attempt before the process was gone."""
+    seen: dict[int, list[float]] = defaultdict(list)
+    for viewer in viewers(run):
+        if viewer.is_native and viewer.first.conversation == run.turns[kept.turn].conversation:
+            for received in (received for connection in viewer.connections for received in connection.frames):
+                frame = received.frame
+                if received.at > kept.killed or frame["type"] != "delta" or not (said := stamps(frame["text"])):
+                    continue
+                if (frame["turn"], frame["attempt"]) == (kept.turn, kept.attempt):
+                    seen[frame["hop"]] += said
+    return seen
 
 
 def turns_of_the_absent_are_taken_over(run: Run) -> Findings:

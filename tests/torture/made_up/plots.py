@@ -43,6 +43,19 @@ def killed(turn: Turn) -> None:
     plain(turn)
 
 
+def killed_at_first_word(turn: Turn) -> None:
+    """The process is killed when the model has just begun to speak again, and nothing of that is stored yet."""
+    turn.call(3)
+    turn.message(tools=["looks_up"])
+    execute(turn)
+    turn.wait(1)
+    turn.call(1, of=8, ending="closed by client")
+    turn.fault("kill", state="mid_text")
+    turn.kept(words=0)
+    turn.restart()
+    plain(turn)
+
+
 def killed_in_tool(turn: Turn) -> None:
     """The process is killed while a tool runs, which is run again if that does no harm."""
     turn.call(3)
@@ -109,6 +122,7 @@ PLOTS: tuple[Plot, ...] = (
     plain,
     tools,
     killed,
+    killed_at_first_word,
     killed_in_tool,
     paused,
     drained,
