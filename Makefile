@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+TEST := $(BIN)/python -m pytest
+BESIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
 
 .PHONY: run test check bench torture torture-mutants lock
@@ -17,8 +19,9 @@ run: $(VENV)/installed
 	@DEBUG=1 exec $(BIN)/daphne -v 0 -b 127.0.0.1 -p $(PORT) config.asgi:application
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest -p tests.postgres -m "database and not system and not browser"
+	$(TEST) $(BESIDE) -m "not alone"
+	$(TEST) -m alone
+	$(TEST) $(BESIDE) -p tests.postgres -m "database and not system and not browser"
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -59,7 +59,7 @@ class ChatSettings:
     """US dollars, such as `"2.50"`, that one user's model calls may cost in that time; their profiles need prices."""
     cost_per_day_per_key: Decimal | str | None = None
     """US dollars that model calls with one API key may cost in that time."""
-    batch_interval: float = 0.2
+    batch_interval: float = 0.15
     """How often new text of all drafts is written to the database, in one transaction."""
     batch_chars: int = 1_024
     """Unwritten code points of one draft that bring the next write forward."""

@@ -144,9 +144,10 @@ class Writer:
             else:
                 self._changed.wait_for(lambda: self._has_work() or self._drafts)
             stopping, self._hurry, hurry = self._stopping, False, self._hurry and not self._away
-        if hurry or stopping or time.monotonic() >= self._due:
+        now = time.monotonic()
+        if hurry or stopping or now >= self._due:
             self._away = not self._tick()
-            self._due = time.monotonic() + self.interval
+            self._due = max(now + self.interval, time.monotonic() + self.interval / 2)
         self._run_jobs(until=self._due)
         if stopping and not self._jobs and (self._away or not self._unstored()):
             self._ended = True

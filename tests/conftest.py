@@ -10,6 +10,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.db import connection, connections
+from django.test import override_settings
 from hypothesis import settings
 
 from tests.provider import ProviderProcess
@@ -41,6 +42,13 @@ def django_db_modify_db_settings(
     """SQLite in a file: a database in memory has no WAL, and threads with their own connections fail on its locks."""
     if connection.vendor == "sqlite":
         connection.settings_dict["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords() -> Iterator[None]:
+    """Django makes a password dear to guess, and so each sign-in of a test dear."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
 
 
 @pytest.fixture

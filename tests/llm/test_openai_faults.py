@@ -220,7 +220,6 @@ async def test_a_connection_that_never_stands_is_unavailable() -> None:
         ("7", 7, 7),
         ("0.5", 0.5, 0.5),
         ("-3", 0, 0),
-        (format_datetime(datetime.now(UTC) + timedelta(hours=1)), 3000, 3600),
     ],
 )
 async def test_a_provider_says_when_to_come_back(
@@ -234,6 +233,17 @@ async def test_a_provider_says_when_to_come_back(
     assert raised.value.retry_after is not None
     assert least <= raised.value.retry_after <= most
     assert raised.value.status == 429
+
+
+async def test_a_provider_says_at_what_time_to_come_back(provider: ProviderProcess, openai: OpenAIModel) -> None:
+    in_an_hour = format_datetime(datetime.now(UTC) + timedelta(hours=1))
+    provider.script(refusal(429, **{"Retry-After": in_an_hour}))
+
+    with pytest.raises(RateLimited) as raised:
+        await ask(openai)
+
+    assert raised.value.retry_after is not None
+    assert 3000 <= raised.value.retry_after <= 3600
 
 
 @pytest.mark.parametrize("said", ["soon", "nan", "inf", ""])

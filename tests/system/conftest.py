@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from itertools import count
+from contextlib import AbstractContextManager, ExitStack
+from functools import cache
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -41,19 +42,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.system)
 
 
-_measured = pytest.StashKey[list[str]]()
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Have a line printed at the end of the run: what a test counted or measured. It goes with the test's report,
+    which comes from whatever process ran it."""
+    return lambda line: request.node.user_properties.append(("measured", line))
 
 
-@pytest.fixture(scope="session")
-def measured(pytestconfig: pytest.Config) -> Callable[[str], None]:
-    """Have a line printed at the end of the run: what a test counted or measured."""
-    return pytestconfig.stash.setdefault(_measured, []).append
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What was measured."""
-    for line in config.stash.get(_measured, []):
-        terminalreporter.write_line(line)
+    for report in chain.from_iterable(terminalreporter.stats.values()):
+        if getattr(report, "when", None) == "call":
+            for name, line in report.user_properties:
+                if name == "measured":
+                    terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
@@ -165,16 +167,28 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture(scope="session")
-def server(site: Site, kind: Kind) -> Iterator[ServerProcess]:
-    """A server that no test ends."""
-    with site.start(kind) as process:
-        yield process
+def servers(site: Site) -> Iterator[Callable[[Kind], ServerProcess]]:
+    """One of each kind, started when it is first asked for. Tests of the kinds may come in any order."""
+    with ExitStack() as running:
+        yield cache(lambda kind: running.enter_context(site.start(kind)))
 
 
 @pytest.fixture
-def key(site: Site) -> str:
+def server(servers: Callable[[Kind], ServerProcess], kind: Kind) -> ServerProcess:
+    """A server that no test ends."""
+    return servers(kind)
+
+
+@pytest.fixture(scope="session")
+def keys(site: Site) -> Iterator[str]:
+    """API keys of new users without end; made by the score, because each command is a process that has to start."""
+    return chain.from_iterable(site.keys_for(*(f"user-{uuid4().hex[:8]}" for _ in range(20))) for _ in count())
+
+
+@pytest.fixture
+def key(keys: Iterator[str]) -> str:
     """The API key of a new user."""
-    return site.key_for(f"user-{uuid4().hex[:8]}")
+    return next(keys)
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ from tests.system.mishaps import (
 from tests.system.viewers import Viewer, assert_lawful, fresh_read
 from tests.system.watched_tools import Workshop
 
+pytestmark = pytest.mark.alone
 TAKEN_OVER = 15.0
 """Seconds from the death of a process until its turns go on elsewhere, with the lease as it comes."""
 SHORT_LEASE = {"LEASE": 2.0, "LEASE_RENEWAL": 0.5}

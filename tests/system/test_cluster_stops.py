@@ -9,6 +9,8 @@ from itertools import cycle, islice
 from statistics import median
 from typing import NamedTuple
 
+import pytest
+
 from tests.client import Client, Socket, ended, says
 from tests.lightspeed import with_key
 from tests.provider import ProviderProcess
@@ -17,6 +19,7 @@ from tests.system.cluster import Cluster, scaled
 from tests.system.viewers import fresh_read
 
 WAVES, WAVE = scaled(25, 3), 8
+pytestmark = pytest.mark.alone
 TALK = [{"text": "Once upon"}, {"words": 100_000, "rate": 5}]
 
 

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from itertools import cycle, islice
 
+import pytest
+
 from tests.client import Socket, caught_up, ended, says
 from tests.provider import ProviderProcess
 from tests.system.behind import BEHIND, listen, p99
 from tests.system.cluster import Cluster, scaled
 from tests.system.viewers import fresh_read
 
+pytestmark = pytest.mark.alone
 TALKS = scaled(40, 8)
 WORDS = scaled(600, 60)
 TALK = [{"words": 100_000, "rate": 20, "stamped": True}]

@@ -19,6 +19,7 @@ from tests.fold import Folded
 from tests.provider import ProviderProcess, Script
 from tests.server import KINDS, Kind, NewSite, ServerProcess, Site
 
+pytestmark = pytest.mark.alone
 GOING_AWAY = 1012
 SHORT: Script = [{"words": 200, "rate": 100}]
 EAGER = {"LEASE": 3.0, "LEASE_RENEWAL": 1.0}

@@ -21,6 +21,7 @@ from tests.server import Kind, ServerProcess, Site
 from tests.system.held import kinds
 from tests.system.viewers import fresh_read
 
+pytestmark = pytest.mark.alone
 STOPS = 20
 TOOLS = ["tools.builtin.calculator", "tests.system.slow_tools.waits", "tests.system.slow_tools.works"]
 HALF_A_CALL = {"tool": {"index": 0, "id": "a", "name": "calculator", "arguments": '{"expre'}}
