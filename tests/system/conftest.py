@@ -22,6 +22,7 @@ from tests.provider import ProviderProcess
 from tests.redis import RedisProcess
 from tests.server import KINDS, Kind, NewSite, ServerProcess, Site
 from tests.system.cluster import DATABASES, FOUR, Cluster, Database, NewCluster, started
+from tests.system.versions import previous_version
 
 IN_CI = os.environ.get("CI_BROWSER") == "1"
 """Nothing may be missing there: what is fails the tests that need it. Elsewhere these are left out."""
@@ -31,6 +32,8 @@ if CURL is None and not IN_CI:
     collect_ignore.append("test_curl.py")
 if NGINX is None and not IN_CI:
     collect_ignore.append("test_nginx.py")
+if previous_version() is None:  # a checkout without history: only what `tests/history/test_versions.py` says is held
+    collect_ignore.append("test_cluster_versions.py")
 if NGINX is None or "TORTURE" not in os.environ:
     collect_ignore.append("test_nginx_for_minutes.py")
 
