@@ -208,6 +208,7 @@ async def test_a_turn_that_was_taken_from_us_and_left_again_waits_until_our_own_
     on = await stage([[TextDelta(text="Old."), asyncio.Event()], says("All of it.")])
     started = await on.send()
     await on.watch(until=lambda folded: folded.draft == "Old.")
+    await asyncio.to_thread(on.engine.keeper.round)  # it is known to be ours
     await Turn.objects.aupdate(attempt=2, engine=None, lease_expires_at=LONG_AGO)
 
     folded = await on.watch(until=has_ended())
