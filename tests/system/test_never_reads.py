@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from signal import SIGTERM
@@ -13,14 +14,21 @@ from uuid import uuid4
 
 import msgspec
 import psutil
+from msgspec import json
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
 
 from streaming.frames import Delta, Event, ServerFrame
 from tests.client import Client
+from tests.fold import Folded
 from tests.provider import ProviderProcess, Script
-from tests.server import Kind, NewSite, ServerProcess
+from tests.server import KINDS, Kind, NewSite, ServerProcess
+from tests.system import lines
 from tests.system.callers import COUNTING, STREAMING_CHAT, Caller
-from tests.system.cluster import LONG
+from tests.system.cluster import LONG, scaled
+from tests.system.held import kinds
 from tests.system.stuck import Stuck, StuckCaller, StuckSocket, StuckStream
+from tests.system.viewers import Viewer, assert_lawful, fresh_read
 
 MIB = 1 << 20
 EACH = 3
@@ -36,6 +44,7 @@ ANSWER: Script = (
     else [*BULK, {"words": 1_000, "rate": 400, "stamped": True}]
 )
 """In the short form the stuck ones are stuck before the words come whose delay is measured."""
+CONVERSATIONS, COMERS = 10, scaled(1_000, 300)
 SPARE = 56 * MIB
 """How much more memory a server may need because of them, who have not read more than 72."""
 
@@ -182,6 +191,92 @@ async def test_who_takes_nothing_does_not_keep_a_server_from_ending(
             each.close()
         assert code in (0, -SIGTERM)
         assert not [line for line in server.lines if "Traceback" in line]
+
+
+async def test_the_connection_behind_what_a_server_hands_over_is_found(kind: Kind, new_site: NewSite) -> None:
+    """If this fails, the server has changed: see `streaming.pressure.line_behind`."""
+    site, _ = new_site()
+    with site.start(kind, application="tests.system.lines:application") as server:
+        async with connect(server.url.replace("http", "ws", 1), max_size=None, proxy=None) as socket:
+            await socket.recv()
+            on_a_socket = json.decode(await socket.recv())
+        over_http = json.decode((await Caller(server.url, key="").get("/")).body.strip())
+
+    for found in (on_a_socket, over_http):
+        assert found["found"]
+        assert found["waits"] == (kind == "uvicorn")
+        assert found["before"] < 1_000, "headers, perhaps"
+        if kind == "daphne":
+            assert found["after"] >= lines.FULL, "its transport has kept it all"
+
+
+async def test_a_peer_that_is_dead_is_noticed_within_a_minute(new_site: NewSite) -> None:
+    """R14. It takes what the network keeps for it, and answers no ping."""
+    with ExitStack() as stack:
+        async with asyncio.TaskGroup() as tasks:
+            for kind in KINDS:
+                site, key = new_site()
+                server = stack.enter_context(site.start(kind, application=COUNTING))
+                tasks.create_task(die(server, key=key))
+
+
+async def die(server: ServerProcess, *, key: str) -> None:
+    """Open a socket, see that the server has a viewer, do nothing, and see that it has none. Raises `TimeoutError`
+    after a minute."""
+    client, caller = Client(server.url, key=key), Caller(server.url, key=key)
+    dead = await StuckSocket.opened(client, await client.new_conversation())
+    assert (await caller.counted(viewers=1))["viewers"] == 1
+    assert (await caller.counted(viewers=0))["viewers"] == 0
+    dead.close()
+
+
+async def test_many_who_come_back_at_once_cost_no_turn_its_lease_and_all_catch_up(
+    kind: Kind, new_site: NewSite, provider: ProviderProcess
+) -> None:
+    provider.script([{"text": PIECE}] * 50, named={"long": [{"words": 500, "rate": 50}]})
+    site, key = new_site()
+    chat = {"LEASE": 3.0, "LEASE_RENEWAL": 0.5, "MAX_TURNS_PER_USER": CONVERSATIONS}
+    with site.start(kind, chat=chat) as server, site.start(kind, chat=chat):  # the second takes over what it may
+        client = Client(server.url, key=key)
+        askers = [Viewer(await client.new_conversation()) for _ in range(CONVERSATIONS)]
+        viewers = [Viewer(asker.conversation) for asker in askers for _ in range(COMERS // CONVERSATIONS)]
+        await each(stay(viewer, client, turns=0) for viewer in askers)
+        for text in ("Tell.", "[[long]]"):
+            await each(viewer.send(text) for viewer in askers)
+            await each(viewer.until(is_over(1)) for viewer in askers)
+        await provider.requests_async(2 * CONVERSATIONS)
+
+        await each(stay(viewer, client, turns=1) for viewer in viewers)
+        await each(viewer.cut(goodbye=False) for viewer in viewers)
+        await each(stay(viewer, client, turns=2) for viewer in viewers)
+        await each(viewer.until(is_over(2)) for viewer in askers)
+
+        fresh = {asker.conversation: await fresh_read(client, asker.conversation) for asker in askers}
+        for viewer in (*askers, *viewers):
+            await viewer.cut()
+            assert_lawful(viewer, fresh[viewer.conversation])
+            assert kinds(viewer.folded) == 2 * ["user_message", "assistant_message", "turn_ended"]
+    assert len(provider.log()) == 2 * CONVERSATIONS, "no turn was begun again"
+
+
+async def stay(viewer: Viewer, client: Client, *, turns: int) -> None:
+    """Follow until so many turns are over; come back, as clients do, if the server is too busy to let one in."""
+    async with asyncio.timeout(180):
+        while True:
+            with suppress(OSError, WebSocketException):
+                await viewer.go_on(client)
+                await viewer.until(is_over(turns))
+                return
+
+
+def is_over(turns: int) -> Callable[[Folded], bool]:
+    """So many turns are over."""
+    return lambda folded: kinds(folded).count("turn_ended") >= turns
+
+
+async def each(doing: Iterable[Awaitable[object]]) -> None:
+    """All at once."""
+    await asyncio.gather(*doing)
 
 
 def ms(heard: Heard) -> str:
