@@ -46,11 +46,11 @@ def check_limits(**_: Any) -> list[CheckMessage]:
         return []  # the check above has told
     wrong = [name for name in LIMITS if not _is_limit(getattr(told, name), whole=name not in COSTS)]
     found: list[CheckMessage] = [
-        Error(f"CHAT: {name.upper()} must be a number from zero on, or None", id="verbatim.E004") for name in wrong
+        Error(f"CHAT: {name.upper()} must be a number from zero on, or None", id="verbatim.E006") for name in wrong
     ]
     if unpriced and any(getattr(told, name) is not None for name in COSTS):
         names = ", ".join(map(repr, unpriced))
-        found.append(Warning(f"CHAT: there is a limit of cost, but no price for {names}", id="verbatim.W001"))
+        found.append(Warning(f"CHAT: there is a limit of cost, but no price for {names}", id="verbatim.W003"))
     return found
 
 

@@ -7,3 +7,7 @@ class StreamingConfig(AppConfig):
     name = "streaming"
     label = "verbatim_streaming"
     verbose_name = "Chat streaming"
+
+    def ready(self) -> None:
+        """Register the checks."""
+        from streaming import checks  # noqa: F401

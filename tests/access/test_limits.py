@@ -300,7 +300,7 @@ def test_a_limit_that_is_no_number_is_found_by_the_check(chat: dict[str, Any], c
     with override_settings(CHAT=chat):
         (found,) = run_checks(tags=["verbatim"])
 
-    assert found.id == "verbatim.E004"
+    assert found.id == "verbatim.E006"
     assert complaint in str(found.msg)
 
 
@@ -310,6 +310,6 @@ def test_a_limit_of_cost_needs_prices() -> None:
     with override_settings(CHAT={"PROFILES": profiles, "COST_PER_DAY_PER_KEY": "1"}):
         (found,) = run_checks(tags=["verbatim"])
 
-    assert found.id == "verbatim.W001"
+    assert found.id == "verbatim.W003"
     assert "'free'" in str(found.msg)
     assert "'dear'" not in str(found.msg)
