@@ -111,7 +111,7 @@ class ServerProcess:
         self.port = 0
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        if not self._listening.wait(30) or not self.port:
+        if not self._listening.wait(120) or not self.port:
             self.__exit__(None, None, None)
             raise RuntimeError("the server did not start:\n" + "".join(self.lines))
 

@@ -84,17 +84,21 @@ def started(
 ) -> Iterator[Cluster]:
     """A cluster of these servers. They start at the same time, and each is asked once: daphne has no engine before."""
     with ExitStack() as alive, ThreadPoolExecutor() as pool:
-        starting = [pool.submit(site.start, kind, chat={**UNLIMITED, **(chat or {})}) for kind in kinds]
-        servers = [alive.enter_context(start.result()) for start in starting]
-        list(pool.map(is_ready, servers))
-        yield Cluster(site, key, redis, servers)
+
+        def start(kind: Kind) -> ServerProcess:
+            server = site.start(kind, chat={**UNLIMITED, **(chat or {})})
+            alive.push(server)
+            is_ready(server)
+            return server
+
+        yield Cluster(site, key, redis, list(pool.map(start, kinds)))
 
 
 def is_ready(server: ServerProcess) -> bool:
     """Whether it says that it takes new turns."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"{server.url}/ready/", timeout=10):
+        with opener.open(f"{server.url}/ready/", timeout=60):
             return True
     except urllib.error.HTTPError as refused:
         refused.close()
