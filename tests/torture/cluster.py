@@ -86,10 +86,16 @@ class Member:
         return self.process is not None and not self.paused
 
     async def start(self) -> None:
-        """Listening when this returns."""
-        process = await asyncio.to_thread(
-            ServerProcess, self.kind, env=self.env, port=self.front.to, application=self.application
-        )
+        """Listening when this returns. A machine that has too much to do is asked again."""
+        for last in (False, False, True):
+            try:
+                process = await asyncio.to_thread(
+                    ServerProcess, self.kind, env=self.env, port=self.front.to, application=self.application
+                )
+                break
+            except RuntimeError:
+                if last:
+                    raise
         self.front.to = process.port
         self.process = process
         self.pids.append(process.pid)
@@ -192,7 +198,9 @@ async def cluster(
         for member in members:
             await _connect(member, redis=bell, postgres=store)
             stack.push_async_callback(member.close)
-        await asyncio.gather(*(member.start() for member in members))
+        for failure in await asyncio.gather(*(member.start() for member in members), return_exceptions=True):
+            if failure is not None:
+                raise failure
         yield Cluster(members, provider, bell, store, key, notes, url)
 
 

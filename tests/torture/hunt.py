@@ -18,6 +18,8 @@ from tests.torture.run import Plan, run
 
 ROUNDS = (10.0, 25.0, 60.0)
 """How long a mutant is tortured, and how long again if that has shown nothing, in seconds."""
+QUIET = 12.0
+"""How long its cluster gets to come to rest: some never do."""
 
 
 class Prey(NamedTuple):
@@ -67,7 +69,7 @@ async def hunt(prey: Prey, *, seed: int, rounds: Sequence[float] = ROUNDS) -> Ca
     """Torture a mutant until a promise is broken, or until there are no more rounds."""
     began = time.monotonic()
     plan = Plan(
-        seed=seed, servers=2, talks=5, redis=prey.redis,
+        seed=seed, servers=2, talks=5, redis=prey.redis, quiet=QUIET,
         faults=tuple(prey.faults), states=tuple(prey.states), mutant=prey.name,
     )  # fmt: skip
     promises: tuple[str, ...] = ()

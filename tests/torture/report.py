@@ -11,7 +11,7 @@ from tests.torture.history import read
 from tests.torture.nemesis import AIMED
 from tests.torture.run import Outcome
 
-STATES = (*AIMED, "taken_over")
+STATES = tuple(AIMED)
 SHOWN = 5
 """Violations of one predicate that are printed in full."""
 BOUNDS = Bounds(

@@ -24,9 +24,6 @@ from tests.torture.talks import talk_on
 from tests.torture.viewers import NativeViewer
 from tests.torture.world import OWNER, World
 
-QUIET = 40.0
-"""How long the cluster may take to come to rest when nothing is broken any more."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -42,6 +39,8 @@ class Plan:
     faults: tuple[str, ...] = ()
     states: tuple[State, ...] = ()
     mutant: str = ""
+    quiet: float = 40.0
+    """How long the cluster may take to come to rest when nothing is broken any more, in seconds."""
 
     @property
     def command(self) -> str:
@@ -88,7 +87,7 @@ async def run(plan: Plan, folder: Path) -> Outcome:
         nemesis = Nemesis(world, faults=plan.faults, states=plan.states)
         try:
             await _rage(world, nemesis, plan)
-            await _settle(world)
+            await _settle(world, patience=plan.quiet)
             world.note(Quiescent())
             await write_down(world)
         finally:
@@ -119,17 +118,17 @@ async def _rage(world: World, nemesis: Nemesis, plan: Plan) -> None:
             if member.process is None:
                 await member.start()
                 world.note(Started(process=member.life, server=member.kind))
-    await asyncio.wait(talks, timeout=QUIET)
+    await asyncio.wait(talks, timeout=plan.quiet)
     for task in talks:
         if task.done():
             task.result()
         task.cancel()
 
 
-async def _settle(world: World) -> None:
+async def _settle(world: World, *, patience: float) -> None:
     """Wait until no turn is active and every viewer who wants it has the end, but not for ever."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(QUIET):
+        async with asyncio.timeout(patience):
             while not await _is_quiet(world):  # noqa: ASYNC110 -- rows tell nobody
                 await asyncio.sleep(0.2)
 

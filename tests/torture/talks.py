@@ -40,6 +40,7 @@ class Talk:
         self.name = name
         self.viewers: list[Viewer] = []
         self.turns: list[str] = []
+        self.orders: dict[str, Order] = {}
         self.conversation = ""
         self._tasks: set[asyncio.Task[object]] = set()
         self._numbers = iter(range(1, 1_000))
@@ -73,6 +74,10 @@ class Talk:
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(self.world.tasks.discard)
 
+    def repeat(self, turn: str) -> None:
+        """Send the order of a turn again."""
+        self.start(self._repeat(self.orders[turn], after=0))
+
     async def _open(self) -> str:
         while True:
             member = await self.world.somebody()
@@ -99,6 +104,7 @@ class Talk:
         if not turn:
             return True
         self.turns.append(turn)
+        self.orders[turn] = order
         self._beside(order, turn)
         return await self.world.ended(turn, patience=PATIENCE)
 

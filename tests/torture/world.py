@@ -65,6 +65,10 @@ class World:
         others = [member for member in up if member is not but]
         return self.chance.choice(others or up)
 
+    def talk_about(self, turn: str) -> Talk | None:
+        """The conversation in which this turn is the newest."""
+        return next((talk for talk in reversed(self.talks) if turn in talk.turns[-1:]), None)
+
     async def look(self) -> None:
         """Follow the rows of the turns; runs as long as the run."""
         while True:

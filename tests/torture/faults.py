@@ -1,0 +1,202 @@
+"""What may befall a cluster: each fault by name, done to a turn and to the member that runs it, and undone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TypeAlias, get_args
+
+from tests.torture import callers
+from tests.torture.cluster import CHAT, Member
+from tests.torture.records import Exited, Fault, FaultKind, Hit, Kept, Started, State
+from tests.torture.states import Standing
+from tests.torture.world import World
+
+LEASE: float = CHAT["LEASE"]
+Strike: TypeAlias = Callable[[Standing, Member], Awaitable[None]]
+
+
+class Faults:
+    """All of them. `hits` counts the turns that were met, by fault and state; `met` are those turns."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.hits: Counter[tuple[str, State]] = Counter()
+        self.met: set[str] = set()
+
+    def known(self) -> Mapping[str, Strike]:
+        """Those that can happen to this cluster."""
+        known: dict[str, Strike] = {
+            "kill": self._kill,
+            "sigterm": self._sigterm,
+            "sigstop": self._sigstop,
+            "cut": self._cut,
+            "retry": self._retry,
+            "stop": self._stop,
+        }
+        if self.world.cluster.redis is not None:
+            known |= {
+                "partition_redis": self._partition_redis,
+                "redis_restart": self._redis_restart,
+                "redis_flushall": self._redis_flushall,
+                "redis_pause": self._redis_pause,
+            }
+        if self.world.cluster.postgres is not None:
+            known |= {
+                "partition_postgres": self._partition_postgres,
+                "postgres_restart": self._postgres_restart,
+                "postgres_pause": self._postgres_pause,
+            }
+        return known
+
+    def _met(self, name: str, turns: Iterable[Standing], *, process: str = "") -> None:
+        kind: FaultKind | None = next((kind for kind in get_args(FaultKind) if name.startswith(kind)), None)
+        for turn in list(turns):
+            self.hits[name, turn.state] += 1
+            self.met.add(turn.turn)
+            if kind is not None:
+                self.world.note(Hit(fault=kind, turn=turn.turn, state=turn.state, process=process))
+
+    def _fault(self, kind: FaultKind, target: str, began: float, *, instant: bool = False, peer: str = "") -> None:
+        ended = began if instant else time.time()
+        self.world.note(Fault(kind=kind, target=target, began=began, ended=ended, peer=peer))
+
+    async def _kill(self, target: Standing, member: Member) -> None:
+        assert member.process is not None
+        process, met = member.life, self.world.states.of(member.process.pid)
+        began = time.time()
+        os.kill(member.process.pid, 9)
+        self._met("kill", met, process=process)
+        await member.kill()
+        self.world.note(Exited(process=process, code=-9))
+        self._fault("kill", process, began, instant=True)
+        await asyncio.gather(*(self._keep(turn, killed=began) for turn in met if turn.state == "mid_text"))
+        await self._start_again(member)
+
+    async def _keep(self, turn: Standing, *, killed: float) -> None:
+        """What is stored of a turn whose process has just been killed, unless somebody has taken it over already."""
+        try:
+            rows = [row for row in await self.world.rows.turns() if row.id == turn.turn]
+            attempt, text = await self.world.rows.draft(turn.turn)
+        except OSError:
+            return
+        if rows and attempt in (0, rows[0].attempt):
+            kept = Kept(turn=turn.turn, attempt=rows[0].attempt, fault="kill", killed=killed, text=text)
+            self.world.note(kept)
+
+    async def _sigterm(self, target: Standing, member: Member) -> None:
+        assert member.process is not None
+        process = member.life
+        self._met("sigterm", self.world.states.of(member.process.pid), process=process)
+        self._fault("sigterm", process, time.time(), instant=True)
+        await member.terminate()
+        self.world.note(Exited(process=process, code=0))
+        await self._start_again(member)
+
+    async def _start_again(self, member: Member) -> None:
+        await asyncio.sleep(self.world.chance.uniform(0, 1.5 * LEASE))
+        await member.start()
+        self.world.note(Started(process=member.life, server=member.kind))
+
+    async def _sigstop(self, target: Standing, member: Member) -> None:
+        assert member.process is not None
+        began = time.time()
+        member.pause()
+        if not await self.world.rows.is_locked():  # on SQLite that would stop everybody, and what for is known
+            self._met("sigstop", self.world.states.of(member.process.pid), process=member.life)
+            await asyncio.sleep(self.world.chance.choice((0.6, 1.4, 1.8, 2.5)) * LEASE)
+        member.resume()
+        self._fault("sigstop", member.life, began)
+
+    async def _partition_redis(self, target: Standing, member: Member) -> None:
+        await self._part(member, "redis")
+
+    async def _partition_postgres(self, target: Standing, member: Member) -> None:
+        await self._part(member, "postgres")
+
+    async def _part(self, member: Member, peer: str) -> None:
+        """Either silence, after which what was sent arrives late, or every connection is refused."""
+        line = member.to_redis if peer == "redis" else member.to_database
+        process = member.life
+        assert member.process is not None
+        began = time.time()
+        if self.world.chance.random() < 0.5:
+            line.fall_silent()
+        else:
+            line.refuse()
+        self._met(f"partition_{peer}", self.world.states.of(member.process.pid), process=process)
+        await asyncio.sleep(self.world.chance.choice((0.3, 0.8, 1.4, 2.0)) * LEASE)
+        line.heal()
+        self._fault("partition", process, began, peer=peer)
+
+    async def _cut(self, target: Standing, member: Member) -> None:
+        """Every viewer of the turn, at the same instant; they come back one by one."""
+        talk = self.world.talk_about(target.turn)
+        self._met("cut", [target] if talk else [])
+        for viewer in talk.viewers if talk else ():
+            if viewer.is_here:
+                now = time.time()
+                viewer.cut(away=self.world.chance.choice((0.0, 0.3, 1.0, 3.0)))
+                self._fault("cut", viewer.name, now, instant=True)
+
+    async def _retry(self, target: Standing, member: Member) -> None:
+        """The order of the turn, once more."""
+        talk = self.world.talk_about(target.turn)
+        if talk is not None:
+            self._met("retry", [target])
+            talk.repeat(target.turn)
+
+    async def _stop(self, target: Standing, member: Member) -> None:
+        self._met("stop", [target])
+        await callers.stop(self.world, target.turn, member=await self.world.somebody(but=member))
+
+    async def _redis_restart(self, target: Standing, member: Member) -> None:
+        redis = self.world.cluster.redis
+        assert redis is not None
+        began = time.time()
+        self._met("redis_restart", self.world.states.all())
+        await asyncio.to_thread(redis.stop)
+        await asyncio.sleep(self.world.chance.choice((0.0, 1.0, 8.0)))
+        await asyncio.to_thread(redis.start)
+        self._fault("redis_restart", "redis", began)
+
+    async def _redis_flushall(self, target: Standing, member: Member) -> None:
+        redis = self.world.cluster.redis
+        assert redis is not None
+        began = time.time()
+        self._met("redis_flushall", self.world.states.all())
+        await asyncio.to_thread(redis.flushall)
+        self._fault("redis_flushall", "redis", began)
+
+    async def _redis_pause(self, target: Standing, member: Member) -> None:
+        redis = self.world.cluster.redis
+        assert redis is not None
+        began = time.time()
+        redis.pause()
+        self._met("redis_pause", self.world.states.all())
+        await asyncio.sleep(self.world.chance.choice((0.5, 2.0, 5.0)))
+        redis.resume()
+        self._fault("redis_pause", "redis", began)
+
+    async def _postgres_restart(self, target: Standing, member: Member) -> None:
+        postgres = self.world.cluster.postgres
+        assert postgres is not None
+        began = time.time()
+        self._met("postgres_restart", self.world.states.all())
+        await asyncio.to_thread(postgres.stop)
+        await asyncio.sleep(self.world.chance.choice((0.0, 1.0, 3.0)))
+        await asyncio.to_thread(postgres.start)
+        self._fault("postgres_restart", "postgres", began)
+
+    async def _postgres_pause(self, target: Standing, member: Member) -> None:
+        postgres = self.world.cluster.postgres
+        assert postgres is not None
+        began = time.time()
+        postgres.pause()
+        self._met("postgres_pause", self.world.states.all())
+        await asyncio.sleep(self.world.chance.choice((0.5, 1.5, 3.0)))
+        postgres.resume()
+        self._fault("postgres_pause", "postgres", began)
