@@ -129,6 +129,7 @@ def database(url: str) -> dict[str, Any]:
             "timeout": 20,
         }
     else:
+        settings["DISABLE_SERVER_SIDE_CURSORS"] = True  # they outlive the transaction, to which pgbouncer may pool
         options["pool"] = {
             "min_size": int(os.environ.get("DATABASE_POOL_MIN", "2")),
             "max_size": int(os.environ.get("DATABASE_POOL_MAX", "16")),

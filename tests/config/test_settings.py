@@ -87,6 +87,7 @@ def test_postgresql_is_pooled_without_persistent_connections() -> None:
     assert (default["HOST"], default["PORT"], default["NAME"], default["USER"]) == ("db.internal", 5433, "chat", "ada")
     assert default["CONN_MAX_AGE"] == 0
     assert default["OPTIONS"]["pool"] == {"min_size": 2, "max_size": 7}
+    assert default["DISABLE_SERVER_SIDE_CURSORS"] is True
 
 
 def test_redis_carries_the_channel_layer_when_there_is_one() -> None:
