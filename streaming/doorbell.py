@@ -95,22 +95,24 @@ class Doorbell:
 
     async def listen(self) -> None:
         """Hear the others, as long as the process lives."""
-        while True:
-            try:
-                await self._listen()
-            except Exception as error:  # whatever the layer raises while it is away
-                if self._is_well:
-                    logger.warning("the doorbell is away, what happens elsewhere is polled for: %r", error)
-                    self._is_well = False
-            broken, self._layer = self._layer, self._connect()
-            with suppress(Exception):  # it is thrown away in any case
-                async with asyncio.timeout(AGAIN):
-                    await broken.flush()
-            await asyncio.sleep(AGAIN)
+        try:
+            while True:
+                try:
+                    await self._listen()
+                except Exception as error:  # whatever the layer raises while it is away
+                    if self._is_well:
+                        logger.warning("the doorbell is away, what happens elsewhere is polled for: %r", error)
+                        self._is_well = False
+                broken, self._layer = self._layer, self._connect()
+                await _close(broken)
+                await asyncio.sleep(AGAIN)
+        finally:
+            await _close(self._layer)
 
     async def _listen(self) -> None:
-        channel = await self._layer.new_channel()
-        await self._layer.group_add(GROUP, channel)
+        async with asyncio.timeout(DEAF):
+            channel = await self._layer.new_channel()
+            await self._layer.group_add(GROUP, channel)
         while True:
             async with asyncio.timeout(DEAF):
                 message = await self._layer.receive(channel)
@@ -124,12 +126,26 @@ class Doorbell:
     def _add(self, event: tuple[UUID, int] | None, drafts: tuple[UUID, ...], stop: UUID | None, released: bool) -> None:
         ring = self._next
         if event is not None:
-            ring.events[str(event[0])] = event[1]
+            conversation_id, seq = str(event[0]), event[1]
+            told = ring.events.get(conversation_id, seq)
+            ring.events[conversation_id] = max(told, seq) if told and seq else 0
         ring.drafts.update(map(str, drafts))
         if stop is not None:
             ring.stops.add(str(stop))
         ring.released |= released
         self._rung.set()
+
+
+async def _close(layer: BaseChannelLayer) -> None:
+    """Close the connections of a layer that is thrown away. `flush` does it where nothing is kept; anywhere else it
+    would delete what others have there."""
+    from channels_redis.pubsub import RedisPubSubChannelLayer  # not before there is such a layer
+
+    close = layer.flush if isinstance(layer, RedisPubSubChannelLayer) else getattr(layer, "close_pools", None)
+    if close is not None:
+        with suppress(Exception):  # whatever the layer raises while it is away
+            async with asyncio.timeout(2 * DEAF):  # what is being sent has its own time-out, and is waited for
+                await close()
 
 
 def shared() -> Callable[[], BaseChannelLayer] | None:
