@@ -29,7 +29,7 @@ class Known(NamedTuple):
 
 class News(NamedTuple):
     """What it lacks. `entries` are all events up to `last_seq`, or None if they are too many; `batches` are of the hop
-    in progress after those, in order. `active`: a turn is in progress."""
+    in progress after those, in order. `active`: a turn is in progress, also if it began while this was read."""
 
     last_seq: int
     active: bool
@@ -39,10 +39,10 @@ class News(NamedTuple):
 
 def news(known: Mapping[UUID, Known]) -> dict[UUID, News]:
     """Four queries, whatever is asked; a conversation that is gone is missing from the answer."""
-    active = Turn.objects.filter(IS_ACTIVE, conversation_id__in=known)
+    running = Turn.objects.filter(IS_ACTIVE, conversation_id__in=known)
     turns = {
         pk: (conversation_id, attempt)
-        for pk, conversation_id, attempt in active.values_list("pk", "conversation_id", "attempt")
+        for pk, conversation_id, attempt in running.values_list("pk", "conversation_id", "attempt")
     }
     batches = _batches(known, turns)
     positions = dict(Conversation.objects.filter(pk__in=known).values_list("pk", "last_seq"))
@@ -58,7 +58,8 @@ def news(known: Mapping[UUID, Known]) -> dict[UUID, News]:
         fresh = tuple(entries.get(conversation_id, ())) if conversation_id in near else None
         last = fresh[-1].seq if fresh else last_seq
         open_batches = () if fresh is None else _in_progress(batches.get(conversation_id, ()), fresh)
-        found[conversation_id] = News(last, conversation_id in busy, fresh, open_batches)
+        begun = fresh and fresh[-1].kind != Kind.TURN_ENDED
+        found[conversation_id] = News(last, conversation_id in busy or bool(begun), fresh, open_batches)
     return found
 
 

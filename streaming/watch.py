@@ -31,18 +31,19 @@ class Watch:
 
     def __init__(self, tails: Mapping[UUID, Tail]) -> None:
         self._tails = tails
-        self._watched: set[UUID] = set()
+        self._watched: dict[UUID, None] = {}
+        """In order, so that when there are many, each has its turn."""
         self._rung = asyncio.Event()
 
     def add(self, conversation_id: UUID) -> None:
         """Look at this one from now on, as long as a turn is in progress there."""
-        self._watched.add(conversation_id)
+        self._watched[conversation_id] = None
 
     def hear(self, conversation_ids: Iterable[UUID]) -> None:
         """There is something new in these: look at once at those that are followed here."""
         heard = [conversation_id for conversation_id in conversation_ids if conversation_id in self._tails]
         if heard:
-            self._watched.update(heard)
+            self._watched.update(dict.fromkeys(heard))
             self._rung.set()
 
     async def keep(self) -> None:
@@ -53,19 +54,21 @@ class Watch:
                 async with asyncio.timeout(tick):
                     await self._rung.wait()
             self._rung.clear()
-            asked = set(islice(self._watched, AT_ONCE))
+            asked = list(islice(self._watched, AT_ONCE))
             if asked:
-                self._watched -= asked
+                for conversation_id in asked:
+                    del self._watched[conversation_id]
                 try:
-                    self._watched |= await self._look(asked)
+                    again = await self._look(asked)
                 except Exception:  # the top of a task that must go on whatever one look meets
                     logger.exception("could not look for what happens elsewhere; trying again")
-                    self._watched |= asked
+                    again = asked
+                self._watched.update(dict.fromkeys(again))
                 if len(self._watched) > AT_ONCE:
                     self._rung.set()
                 await asyncio.sleep(tick * BREATH)
 
-    async def _look(self, asked: set[UUID]) -> set[UUID]:
+    async def _look(self, asked: Iterable[UUID]) -> list[UUID]:
         """Feed the tails of these conversations; which of them are to be looked at again."""
         known = {
             conversation_id: Known(tail.last if tail.base is not None else None, tail.draft)
@@ -73,9 +76,9 @@ class Watch:
             if (tail := self._tails.get(conversation_id)) is not None
         }
         if not known:
-            return set()
+            return []
         found = await in_thread(news, known)
-        again = set()
+        again = []
         for conversation_id in known:
             tail = self._tails.get(conversation_id)
             if tail is None:
@@ -84,5 +87,5 @@ class Watch:
             if fresh is None:
                 tail.vanish()
             elif tail.take(fresh) or (fresh.active and not tail.live):
-                again.add(conversation_id)
+                again.append(conversation_id)
         return again
