@@ -33,6 +33,17 @@ async def test_an_answer_streams_and_what_was_seen_is_what_is_stored(client: Cli
     assert (socket.folded.events, socket.folded.cursor) == (fresh.folded.events, fresh.folded.cursor)
 
 
+async def test_an_answer_of_more_than_a_mebibyte_is_seen_as_a_whole(client: Client, provider: ProviderProcess) -> None:
+    provider.script([{"text": "€" * 100_000}] * 4)
+    conversation = await client.new_conversation()
+
+    async with client.socket(conversation) as socket:
+        await socket.send("At length, please.")
+        await socket.until(ended())
+
+    assert socket.folded.events[2]["data"]["text"] == "€" * 400_000
+
+
 async def test_nothing_that_is_said_gets_into_a_servers_log(
     client: Client, server: ServerProcess, provider: ProviderProcess
 ) -> None:
