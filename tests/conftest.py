@@ -45,9 +45,11 @@ def django_db_modify_db_settings(
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cheap_passwords() -> Iterator[None]:
-    """Django makes a password dear to guess, and so each sign-in of a test dear."""
-    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+def nothing_dear() -> Iterator[None]:
+    """What costs a site little costs its tests much: each sign-in hashes a password, and each test client has
+    middleware of its own, which would look at every static file."""
+    hashers = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    with override_settings(PASSWORD_HASHERS=hashers, SERVESTATIC_USE_FINDERS=False, SERVESTATIC_USE_STATIC_ROOT=False):
         yield
 
 

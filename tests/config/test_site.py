@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 from django.http import HttpResponse
-from django.test import AsyncClient, Client
+from django.test import AsyncClient, Client, override_settings
 from django.urls import include, path
 
 from streaming import engine
@@ -83,6 +83,10 @@ def test_every_page_is_closed_to_what_it_does_not_need(client: Client) -> None:
     assert "Access-Control-Allow-Origin" not in response
 
 
+with_static_files = override_settings(SERVESTATIC_USE_FINDERS=True)
+
+
+@with_static_files
 async def test_static_files_need_no_collecting(async_client: AsyncClient) -> None:
     response = await async_client.get("/static/admin/css/base.css")
 
@@ -92,6 +96,7 @@ async def test_static_files_need_no_collecting(async_client: AsyncClient) -> Non
     assert "Content-Security-Policy" in response
 
 
+@with_static_files
 async def test_a_browser_that_asks_for_an_icon_anywhere_gets_the_chats(async_client: AsyncClient) -> None:
     response = await async_client.get("/favicon.ico", follow=True)
 
