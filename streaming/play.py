@@ -74,7 +74,7 @@ async def play(
                         yield now.heard(delta)
             except Exception as failure:  # the boundary to the adapters: a bug there must not lose what was said
                 now.error = _error(failure, stop=stop)
-            if now.error is RELEASED:
+            if now.error is BROKEN_OFF and stop.reason is Reason.RELEASED:
                 return
             total = total_of((total, now.reply.usage))
             if now.error is not None or not now.calls:
@@ -231,9 +231,8 @@ class Hop:
         return result
 
 
-CANCELLED = TurnError(code="cancelled", message="Stopped.")
-RELEASED = TurnError(code="released", message="Another process goes on with it.")
-"""Not errors, and never told: how a hop that was stopped, or released, says so."""
+BROKEN_OFF = TurnError(code="cancelled", message="Stopped.")
+"""Not an error, and never told: how a hop that was stopped, or released, says so."""
 
 
 def _error(failure: Exception, *, stop: Stop) -> TurnError:
@@ -248,17 +247,11 @@ def _error(failure: Exception, *, stop: Stop) -> TurnError:
 
 
 def _stopped(stop: Stop) -> TurnError:
-    match stop.reason:
-        case Reason.RELEASED:
-            return RELEASED
-        case Reason.INTERRUPTED:
-            return ends.INTERRUPTED
-        case _:
-            return CANCELLED
+    return ends.INTERRUPTED if stop.reason is Reason.INTERRUPTED else BROKEN_OFF
 
 
 def _end(error: TurnError | None, *, usage: Usage | None, finish_reason: str | None) -> TurnEnded:
-    if error is CANCELLED:
+    if error is BROKEN_OFF:
         return TurnEnded(status="cancelled", usage=usage, finish_reason="cancelled")
     status: Literal["completed", "failed"] = "completed" if error is None else "failed"
     return TurnEnded(status=status, error=error, usage=usage, finish_reason=finish_reason)
