@@ -9,13 +9,14 @@ from contextlib import AsyncExitStack
 from itertools import cycle, islice
 from typing import Any, NamedTuple
 
+from streaming.frames import Error
 from tests.client import Client, Socket, caught_up, ended
 from tests.provider import ProviderProcess
 from tests.system.callers import CHAT, STREAMING_CHAT, Caller
 from tests.system.cluster import Cluster, scaled
 
 CALLERS = 64
-WAVES, WAVE = scaled(20, 2), scaled(10, 8)
+WAVES, WAVE = scaled(20, 4), scaled(10, 3)
 ANSWER = [{"text": "One "}, {"pause": 0.2}, {"text": "answer."}]
 
 
@@ -62,19 +63,23 @@ async def all_ask(cluster: Cluster, request_id: str) -> list[Got]:
 
 
 async def by_http(client: Client, path: str, conversation: str, request_id: str) -> Got:
+    """Who is told that all are busy comes again, as it is told to."""
     caller = Caller(client.url, key=client.key)
-    told = await caller.ask(path, request_id, key=request_id, conversation_id=conversation)
-    if path == CHAT:
-        said = told.json.get("response", told.body)
-    elif told.status != 200:
-        said = told.body
-    else:
-        said = "".join(frame["data"]["token"] for frame in told.frames if frame["event"] == "token")
+    while True:
+        told = await caller.ask(path, request_id, key=request_id, conversation_id=conversation)
+        if told.status != 503:
+            break
+        assert "Retry-After" in told.headers
+    tokens = [] if path == CHAT else [frame["data"]["token"] for frame in told.frames if frame["event"] == "token"]
+    said = told.json.get("response") if path == CHAT else "".join(tokens)
     return Got(told.status, told.headers.get("X-Verbatim-Turn"), said)
 
 
 async def by_socket(socket: Socket, request_id: str) -> Got:
+    """The same on a socket."""
     await socket.send(request_id, request_id=request_id)
-    await socket.until(lambda s: ended()(s) and bool(s.answers))
-    events = socket.folded.events
-    return Got(200, events[1]["turn"], events[2]["data"]["text"])
+    while isinstance(answer := await socket.answer(), Error):
+        assert answer.code == "busy"
+        await socket.send(request_id, request_id=request_id)
+    await socket.until(ended())
+    return Got(200, socket.folded.events[1]["turn"], socket.folded.events[2]["data"]["text"])
