@@ -156,6 +156,8 @@ class Cluster:
     notes: Notes
     database_url: str
     """Where the database is for whoever reads it from outside."""
+    _lives: dict[str, str] = field(default_factory=dict)
+    """Processes by their engines."""
 
     @property
     def up(self) -> list[Member]:
@@ -163,8 +165,11 @@ class Cluster:
         return [member for member in self.members if member.is_up]
 
     def process_of(self, engine: str | None) -> str | None:
-        """The process that logged this engine's start."""
-        return next((member.life for member in self.members if engine and member.engine == engine), None)
+        """The process that logged this engine's start, if it has been seen while it lived."""
+        for member in self.members:
+            if (known := member.engine) is not None:
+                self._lives.setdefault(known, member.life)
+        return self._lives.get(engine or "")
 
     def owner_of(self, pid: int) -> Member | None:
         """The member whose process this is, if it still is."""

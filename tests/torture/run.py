@@ -67,6 +67,8 @@ class Outcome:
     """How many there were, and how many of them were hit."""
     hit: int
     seconds: float
+    held_up: float
+    """For how many of ten seconds, at worst, the machine had no time for the run."""
 
 
 async def run(plan: Plan, folder: Path) -> Outcome:
@@ -94,13 +96,20 @@ async def run(plan: Plan, folder: Path) -> Outcome:
             await _end(world)
             recorder.close()
             _keep_logs(stand, folder)
-    turns = sum(len(talk.turns) for talk in world.talks)
-    return Outcome(plan, folder / "history.jsonl", nemesis.hits, turns, len(nemesis.met), time.monotonic() - began)
+    return Outcome(
+        plan,
+        folder / "history.jsonl",
+        hits=nemesis.hits,
+        turns=sum(len(talk.turns) for talk in world.talks),
+        hit=len(nemesis.met),
+        seconds=time.monotonic() - began,
+        held_up=world.held_up,
+    )
 
 
 async def _rage(world: World, nemesis: Nemesis, plan: Plan) -> None:
     """Talks and faults at the same time, until it is enough; then no new orders, and everything is healed."""
-    chores = [asyncio.create_task(world.states.follow()), asyncio.create_task(world.look())]
+    chores = [asyncio.create_task(chore) for chore in (world.states.follow(), world.look(), world.feel())]
     world.chores = chores
     talks = [asyncio.create_task(talk_on(world, f"t{number}-")) for number in range(plan.talks)]
     raging = asyncio.create_task(nemesis.rage())

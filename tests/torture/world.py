@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
     from tests.torture.talks import Talk
 
 OWNER = "ada"
-LOOK = 0.25
-"""How often the rows of the turns are looked at, in seconds."""
+LOOK, PULSE = 0.25, 0.1
+"""How often the rows of the turns are looked at, and how late everything is, in seconds."""
 
 
 @dataclass
@@ -46,6 +48,8 @@ class World:
     tasks: set[asyncio.Task[object]] = field(default_factory=set)
     """What goes on beside the talks."""
     chores: list[asyncio.Task[None]] = field(default_factory=list)
+    held_up: float = 0.0
+    """For how many of ten seconds, at worst, this machine had no time for this process."""
     is_over: bool = False
     """No new orders."""
 
@@ -75,6 +79,15 @@ class World:
             with suppress(OSError):  # the database is away for a while: that is what happens here
                 self._learn(await self.rows.turns(self.watched - self.over))
             await asyncio.sleep(LOOK)
+
+    async def feel(self) -> None:
+        """Measure how late this process wakes up: the servers fare no better; runs as long as the run."""
+        late: deque[float] = deque(maxlen=round(10 / PULSE))
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(PULSE)
+            late.append(max(0.0, time.monotonic() - began - 2 * PULSE))
+            self.held_up = max(self.held_up, sum(late))
 
     def _learn(self, turns: list[TurnRow]) -> None:
         for turn in turns:
