@@ -17,6 +17,7 @@ from tests.system.behind import BEHIND, listen, p99
 from tests.system.cluster import LONG, Cluster, scaled, started
 from tests.system.viewers import fresh_read
 
+pytestmark = pytest.mark.alone
 HEALED = 5.0
 """Seconds after Redis is back until everything is live again."""
 LATE = 6.0
