@@ -18,6 +18,7 @@ PROMISES: Mapping[str, tuple[Callable[[Run], Findings], ...]] = {
         storing.numbers_have_no_holes,
         showing.viewers_get_events_in_order_and_once,
         showing.cursors_are_positions,
+        showing.events_that_were_shown_are_stored,
     ),
     "R2": (asking.a_users_message_is_stored_once, asking.what_was_accepted_is_there),
     "R3": (

@@ -29,6 +29,18 @@ def cursors_are_positions(run: Run) -> Findings:
                 yield f"cursor {cursor} points past event {row.last_seq}", received
 
 
+def events_that_were_shown_are_stored(run: Run) -> Findings:
+    """R1: an event is committed before anyone is shown it, so it is never taken back."""
+    for viewer in viewers(run):
+        rows = {row.seq: row for row in run.log.get(viewer.first.conversation, [])}
+        for received in (received for connection in viewer.connections for received in connection.frames):
+            frame = received.frame
+            if frame.get("type") == "event":
+                row = rows.get(frame["seq"])
+                if row is None or (row.kind, row.turn) != (frame["kind"], frame["turn"]):
+                    yield f"{viewer.name} was shown an event {frame['seq']} that is not in the log", received
+
+
 def drafts_have_no_gap_and_no_double(run: Run) -> Findings:
     """R6."""
     return _flaws(run, "gap")

@@ -78,6 +78,15 @@ def a_cursor_is_a_timestamp(page: Page) -> None:
     page.reframe(page.frames(SOCKET, type="caught_up")[0], cursor="1790000000.0")
 
 
+@edit(showing.events_that_were_shown_are_stored, plain)
+def an_event_is_shown_and_taken_back(page: Page) -> None:
+    last = page.frames(SOCKET, kind="turn_ended")[0]
+    seq = last.frame["seq"]
+    after = page.records[page.records.index(last) + 1]
+    page.add(replace(last, frame={**last.frame, "seq": seq + 1, "cursor": f"{seq + 1}.0"}), before=after)
+    page.add(replace(last, frame={"type": "reset", "cursor": f"{seq}.0"}), before=after)
+
+
 # R2
 
 
