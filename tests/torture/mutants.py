@@ -62,7 +62,7 @@ def publishes_before_commit() -> None:
 
     def tell(change: committed.Committed) -> None:
         committed._tell_all(change)
-        time.sleep(0.1)
+        time.sleep(0.2)
 
     log.tell = tell  # type: ignore[attr-defined]
 

@@ -18,7 +18,7 @@ AIMED: Mapping[State, float] = {
     "mid_text": 0.8,
     "mid_tool": 0.3,
     "between_hops": 0.2,
-    "compacting": 0.04,
+    "compacting": 0.1,
     "stopping": 0.2,
     "taken_over": 0.2,
 }
