@@ -20,6 +20,7 @@ from config.asgi import application as application  # sets Django up, which the 
 from history import batches, committed, compaction, log, status, takeover
 from history.events import TurnEnded, TurnRestarted
 from history.models import ACTIVE, Turn
+from history.progress import progress_of
 from streaming import claims, turns
 from streaming.drive import Drive
 from streaming.engine import Engine
@@ -31,11 +32,17 @@ from tests.torture.cluster import MUTANT
 from tools.toolbox import Toolbox
 
 
+def put(owner: Any, name: str, value: Any) -> None:
+    """Put it in the place of something. Raises `AttributeError` if there is nothing of that name any more."""
+    getattr(owner, name)
+    setattr(owner, name, value)
+
+
 def no_fence() -> None:
     """A process that lost a turn writes all the same."""
-    status.fence = lambda turn_id, *, attempt: None
-    status.end = partial(_end, status.end)
-    Tasks.verify = lambda self: None  # type: ignore[method-assign]
+    put(status, "fence", lambda turn_id, *, attempt: None)
+    put(status, "end", partial(_end, status.end))
+    put(Tasks, "verify", lambda self: None)
 
 
 def _end(end: Callable[..., None], turn_id: UUID, *, attempt: int, **options: Any) -> None:
@@ -45,7 +52,7 @@ def _end(end: Callable[..., None], turn_id: UUID, *, attempt: int, **options: An
 
 def no_position_query() -> None:
     """A ring that was lost is lost."""
-    Hub.keep_positions = _for_ever  # type: ignore[method-assign]
+    put(Hub, "keep_positions", _for_ever)
 
 
 def renews_all() -> None:
@@ -54,7 +61,7 @@ def renews_all() -> None:
     def renew(turn_ids: object, *, engine: UUID, lease: float) -> None:
         Turn.objects.filter(status__in=ACTIVE).update(lease_expires_at=Now() + timedelta(seconds=lease))
 
-    status.renew = renew
+    put(status, "renew", renew)
 
 
 def publishes_before_commit() -> None:
@@ -64,43 +71,42 @@ def publishes_before_commit() -> None:
         committed._tell_all(change)
         time.sleep(0.2)
 
-    log.tell = tell  # type: ignore[attr-defined]
+    put(log, "tell", tell)
 
 
 def batches_after_compaction() -> None:
     """The writer goes on storing drafts that have become messages."""
-    Drive._compacting = lambda self, write: write  # type: ignore[method-assign]
-    Drive._close = lambda self: None  # type: ignore[method-assign]
     statement = batches._statement
-    batches._statement = lambda: statement().replace(" WHERE EXISTS", " WHERE TRUE OR EXISTS")
+    put(Drive, "_compacting", lambda self, write: write)
+    put(Drive, "_close", lambda self: None)
+    put(batches, "_statement", lambda: statement().replace(" WHERE EXISTS", " WHERE TRUE OR EXISTS"))
 
 
 def takes_from_the_living() -> None:
     """No lease is looked at before a turn is taken over."""
-    status.LAPSED = Q(engine__isnull=False)
+    put(status, "LAPSED", Q(engine__isnull=False))
 
 
 def forgets_results() -> None:
     """Who takes a turn over runs the tools of its hop once more, the finished ones too."""
-    Toolbox.is_idempotent = lambda self, name: True  # type: ignore[method-assign]
-    progress_of = claims.progress_of  # type: ignore[attr-defined]
-    claims.progress_of = lambda events: progress_of(events)._replace(results={})  # type: ignore[attr-defined]
+    put(Toolbox, "is_idempotent", lambda self, name: True)
+    put(claims, "progress_of", lambda events: progress_of(events)._replace(results={}))
 
 
 def repeats_any_tool() -> None:
     """Tools that were running run again, whatever harm that does."""
-    Toolbox.is_idempotent = lambda self, name: True  # type: ignore[method-assign]
+    put(Toolbox, "is_idempotent", lambda self, name: True)
 
 
 def ignores_request_ids() -> None:
     """A request that comes again gets another turn."""
     store = turns._store
-    turns.earlier = lambda *args, **options: None  # type: ignore[attr-defined]
 
     def without_id(principal: Any, order: Order, **options: Any) -> Turn:
         return store(principal, msgspec.structs.replace(order, request_id=None), **options)
 
-    turns._store = without_id
+    put(turns, "earlier", lambda *args, **options: None)
+    put(turns, "_store", without_id)
 
 
 def keeps_the_attempt() -> None:
@@ -112,14 +118,14 @@ def keeps_the_attempt() -> None:
         Turn.objects.filter(pk=turn.turn_id).update(attempt=turn.attempt)
         return turn.attempt
 
-    takeover.take_over = in_the_same
+    put(takeover, "take_over", in_the_same)
 
 
 def ignores_stops_from_elsewhere() -> None:
     """A stop is heard only by the process that it was sent to."""
-    Engine._heard = lambda self, ring: self.hub.hear(ring)  # type: ignore[method-assign]
     owned = status.owned
-    status.owned = lambda engine: {pk: (attempt, "running") for pk, (attempt, _) in owned(engine).items()}
+    put(Engine, "_heard", lambda self, ring: self.hub.hear(ring))
+    put(status, "owned", lambda engine: {pk: (attempt, "running") for pk, (attempt, _) in owned(engine).items()})
 
 
 def withdraws_nothing() -> None:
@@ -129,23 +135,23 @@ def withdraws_nothing() -> None:
     def silently(self: log.Appending, turn_id: UUID | None, data: Any) -> int:
         return self.last_seq if isinstance(data, TurnRestarted) else append(self, turn_id, data)
 
-    log.Appending.append = silently  # type: ignore[method-assign]
+    put(log.Appending, "append", silently)
 
 
 def stores_no_drafts() -> None:
     """Text is stored when its hop has ended, not before."""
-    batches.insert = lambda fresh: None
+    put(batches, "insert", lambda fresh: None)
 
 
 def says_nothing_when_idle() -> None:
     """No heartbeats."""
-    Hub.keep_time = _for_ever  # type: ignore[method-assign]
+    put(Hub, "keep_time", _for_ever)
 
 
 def leaves_without_a_word() -> None:
     """SIGTERM ends the process, and whatever it was doing."""
-    Hub.close = lambda self: None  # type: ignore[method-assign]
-    Tasks.end = _at_once  # type: ignore[method-assign]
+    put(Hub, "close", lambda self: None)
+    put(Tasks, "end", _at_once)
 
 
 def ends_what_it_takes_over() -> None:
@@ -159,7 +165,7 @@ def ends_what_it_takes_over() -> None:
                 held.append(turn.turn_id, message)
             compaction._finish(held, place, TurnEnded(status="completed"))
 
-    Keeper._go_on = go_on  # type: ignore[method-assign]
+    put(Keeper, "_go_on", go_on)
 
 
 async def _for_ever(self: Hub) -> None:
@@ -170,6 +176,8 @@ async def _at_once(self: Tasks, *, patience: float) -> None:
     self.is_ending = True
 
 
+ALL = "all"
+"""The name of the product in which everything is wrong."""
 MUTANTS: dict[str, Callable[[], None]] = {
     mutate.__name__: mutate
     for mutate in (
@@ -192,4 +200,5 @@ MUTANTS: dict[str, Callable[[], None]] = {
     )
 }
 
-MUTANTS[os.environ[MUTANT]]()
+for mutate in MUTANTS.values() if os.environ[MUTANT] == ALL else (MUTANTS[os.environ[MUTANT]],):
+    mutate()

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.torture.cluster import Database
+from bench.environment import ROOT, cleaned
+from tests.torture.cluster import MUTANT, Database
+from tests.torture.hunt import NAMES
+from tests.torture.notes import VARIABLE
 from tests.torture.report import table, verdict
 from tests.torture.run import Plan, run
 
@@ -18,7 +24,7 @@ async def test_a_cluster_that_is_tortured_keeps_its_promises(
     database: Database, seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """R1-R14, R18-R21, as far as half a minute shows them."""
-    plan = Plan(seed=seed, database=database, seconds=25, talks=5)
+    plan = Plan(seed=seed, database=database, seconds=20, talks=5)
 
     outcome = await run(plan, tmp_path)
 
@@ -26,3 +32,12 @@ async def test_a_cluster_that_is_tortured_keeps_its_promises(
         print(f"\n{plan.command}: {outcome.turns} turns, {outcome.hit} of them hit", *table(outcome), sep="\n")
     assert not verdict(outcome)
     assert outcome.hit >= 10
+
+
+def test_every_mutant_still_finds_what_it_changes() -> None:
+    env = {**cleaned(os.environ), "DJANGO_SETTINGS_MODULE": "bench.settings", VARIABLE: os.devnull, MUTANT: "all"}
+    names = "from tests.torture.mutants import MUTANTS; print(*MUTANTS)"
+
+    printed = subprocess.run([sys.executable, "-c", names], cwd=ROOT, env=env, capture_output=True, text=True)
+
+    assert tuple(printed.stdout.split()) == NAMES, printed.stderr
