@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
@@ -116,10 +116,14 @@ def owned(engine: UUID) -> dict[UUID, tuple[int, str]]:
 
 
 def renew(turn_ids: Iterable[UUID], *, engine: UUID, lease: float) -> None:
-    """Prolong the leases of turns which have a live task in this engine."""
-    Turn.objects.filter(pk__in=list(turn_ids), engine=engine, status__in=ACTIVE).update(
-        lease_expires_at=Now() + timedelta(seconds=lease)
-    )
+    """Prolong the leases of turns which have a live task in this engine. A row that somebody else has locked is left
+    out: until it is free nobody else can take the turn either, and the others must not wait for it."""
+    with transaction.atomic():
+        turns = Turn.objects.filter(pk__in=list(turn_ids), engine=engine, status__in=ACTIVE)
+        if connection.features.has_select_for_update_skip_locked:
+            free = turns.select_for_update(skip_locked=True, no_key=True).values("pk")
+            turns = Turn.objects.filter(pk__in=free)
+        turns.update(lease_expires_at=Now() + timedelta(seconds=lease))
 
 
 def not_mine(turn_ids: Iterable[UUID], *, engine: UUID) -> set[UUID]:
