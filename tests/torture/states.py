@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from tests.torture.notes import Note, Notes
@@ -20,8 +20,10 @@ NOTED: Mapping[str, State] = {
     "ended": "ended",
 }
 """The state that begins with a note. Between hops: the model is asked, and has said nothing yet."""
-FORGET = 30.0
-"""After how many seconds without a note a turn is looked at no more."""
+BEGUN: tuple[State, ...] = ("queued", "between_hops")
+"""What a turn is in that has been taken over, until it speaks."""
+FORGET = 1.0
+"""For how many seconds a note is believed that the database does not confirm."""
 
 
 @dataclass
@@ -58,10 +60,14 @@ class States:
         if turn in self._turns:
             self._turns[turn].state = "stopping"
 
+    def only(self, active: Collection[str]) -> None:
+        """Forget turns that were ended by somebody who notes nothing: the database has these only."""
+        old = time.time() - FORGET
+        self._turns = {turn: known for turn, known in self._turns.items() if turn in active or known.at > old}
+
     def all(self) -> list[Standing]:
         """Every turn that is not over."""
-        old = time.time() - FORGET
-        return [standing for standing in self._turns.values() if standing.at > old]
+        return list(self._turns.values())
 
     def now(self, turn: str) -> Standing | None:
         """Where a turn stands; None if it is over."""
@@ -89,10 +95,10 @@ class States:
             self._turns.pop(turn, None)
             return
         known = self._turns.get(turn)
-        if known is not None and known.pid != note["pid"] and state == "between_hops":
+        if known is not None and known.pid != note["pid"] and state in BEGUN:
             state = "taken_over"
-        if known is not None and known.state == "stopping" and known.pid == note["pid"]:
-            state = "stopping"
+        elif known is not None and (known.state == "stopping" or (known.state == "taken_over" and state in BEGUN)):
+            state = known.state
         standing = self._turns[turn] = Standing(turn, state, note["pid"], note["at"])
         for found, aim in self._aims.items():
             if not found.done() and aim(standing):

@@ -31,7 +31,7 @@ async def test_a_cluster_that_is_tortured_keeps_its_promises(
     with capsys.disabled():
         print(f"\n{plan.command}: {outcome.turns} turns, {outcome.hit} of them hit", *table(outcome), sep="\n")
     assert not verdict(outcome)
-    assert outcome.hit >= 10
+    assert outcome.hit >= 5
 
 
 def test_every_mutant_still_finds_what_it_changes() -> None:

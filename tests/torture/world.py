@@ -90,6 +90,7 @@ class World:
             self.held_up = max(self.held_up, sum(late))
 
     def _learn(self, turns: list[TurnRow]) -> None:
+        self.states.only({turn.id for turn in turns if turn.status in ("queued", "running", "stopping")})
         for turn in turns:
             if turn.status in ("completed", "cancelled", "failed"):
                 self.over.add(turn.id)
