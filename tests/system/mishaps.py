@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -32,8 +32,8 @@ class Mishap(NamedTuple):
     name: str
     text: list[str]
     asked: list[int]
-    begun: dict[str, int] = {}  # noqa: RUF012 -- nobody changes it
-    errors: list[bool] = []  # noqa: RUF012
+    begun: Mapping[str, int] = {}
+    errors: Sequence[bool] = ()
     status: str = "completed"
 
 
@@ -186,7 +186,7 @@ def assert_right(mishap: Mishap, fresh: Folded, *, log: list[dict[str, Any]], be
     assert fresh.runs == []
     assert [data["text"] for kind, data in events if kind == "assistant_message"] == mishap.text
     assert [(end["status"], end["error"]) for end in ends] == [(mishap.status, None)]
-    assert [result["is_error"] for result in sorted(results, key=lambda result: result["index"])] == mishap.errors
+    assert [result["is_error"] for result in sorted(results, key=lambda result: result["index"])] == [*mishap.errors]
     assert all(result["content"].startswith("Interrupted") for result in results if result["is_error"])
     assert restarts == ([2] if mishap.status == "completed" else [])
     assert [requests_of(log, mishap, hop=hop) for hop in range(len(mishap.asked))] == mishap.asked

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+import os
+import signal
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from datetime import datetime
 from itertools import cycle, islice
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from tests.client import Client, Socket, caught_up, ended, says
 from tests.postgres_server import PostgresProcess
-from tests.provider import ProviderProcess
+from tests.provider import ProviderProcess, Script
 from tests.redis import RedisProcess
 from tests.server import Site
-from tests.system.cluster import LONG, NewCluster, scaled, started
+from tests.system.cluster import LONG, Cluster, NewCluster, scaled, started
 
 STREAMS = scaled(300, 40)
-WORDS, RATE = scaled(300, 80), 10
-AWAY = scaled(10, 4)
-LEASE = {} if LONG else {"LEASE": 3.0, "LEASE_RENEWAL": 1.0}
-"""In the short form the database is away for longer than a lease, too."""
+WORDS, RATE = scaled(200, 60), 10
+AWAY = scaled(11, 5)
+LEASE = {} if LONG else {"LEASE": 4.0, "LEASE_RENEWAL": 1.0}
+"""The database is away for longer than a lease."""
 WRITERS = scaled(100, 32)
-SPEECH = "".join(f"w{number:04} " for number in range(1, WORDS + 1))
+SCRIPT: Script = [{"words": WORDS, "rate": RATE}, {"gate": "end"}, {"words": 10, "rate": RATE, "start": WORDS + 1}]
+SPEECH = "".join(f"w{number:04} " for number in range(1, WORDS + 11))
 
 
 @pytest.fixture
@@ -36,8 +41,9 @@ def own_postgres() -> Iterator[PostgresProcess]:
 async def test_a_postgres_that_is_away_for_long_fails_no_turn_and_has_none_taken_over(
     own_postgres: PostgresProcess, redis: RedisProcess, provider: ProviderProcess, tmp_path: Path
 ) -> None:
-    """R10, R19: stopped in the middle of many answers, while other processes look for turns that nobody keeps."""
-    provider.script([{"words": WORDS, "rate": RATE}])
+    """R10, R19: stopped in the middle of many answers. One process is late in renewing its leases, which have lapsed,
+    when the others look for turns that nobody keeps."""
+    provider.script(SCRIPT)
     site = Site(tmp_path, provider_url=provider.base_url, database_url=own_postgres.uri(), env={"REDIS_URL": redis.url})
     with started(site, key=site.key_for("ada"), redis=redis, chat=LEASE) as cluster:
         async with AsyncExitStack() as opened:
@@ -48,7 +54,12 @@ async def test_a_postgres_that_is_away_for_long_fails_no_turn_and_has_none_taken
             await asyncio.to_thread(own_postgres.stop)
             await asyncio.sleep(AWAY)
             unfinished = sum(not ended()(socket) for socket in sockets)
+            late = cluster.servers[-1]
+            os.kill(late.pid, signal.SIGSTOP)
             await asyncio.to_thread(own_postgres.start)
+            await others_have_looked(cluster)
+            os.kill(late.pid, signal.SIGCONT)
+            await asyncio.to_thread(provider.open_gate, "end")
             await asyncio.gather(*(socket.until(ended(), seconds=90) for socket in sockets))
 
         turns = cluster.rows("SELECT status, attempt, losses FROM verbatim_history_turn")
@@ -63,6 +74,17 @@ async def test_a_postgres_that_is_away_for_long_fails_no_turn_and_has_none_taken
         assert socket.folded.events[2]["data"]["text"] == SPEECH
         assert socket.folded.resets == 0
     assert [entry["ended"] for entry in provider.log()] == ["completed"] * STREAMS
+
+
+async def others_have_looked(cluster: Cluster) -> None:
+    """Until all processes but one have renewed their leases twice: in between they have looked at those of others.
+    Every round is a connection and a query."""
+    query = "SELECT engine, max(lease_expires_at) FROM verbatim_history_turn WHERE lease_expires_at > now() GROUP BY 1"
+    seen: dict[UUID, set[datetime]] = defaultdict(set)
+    async with asyncio.timeout(30):
+        while [len(times) > 1 for times in seen.values()].count(True) < len(cluster.servers) - 1:
+            for engine, expires in await asyncio.to_thread(cluster.rows, query):
+                seen[engine].add(expires)
 
 
 async def ask(client: Client, opened: AsyncExitStack, text: str = "Go on.") -> Socket:
