@@ -6,20 +6,22 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 from websockets.asyncio.client import connect
 
-from tests.torture.cluster import Member
-from tests.torture.notes import Note
-from tests.torture.records import Called, Frame, FreshRead, ToolRan
+from tests.torture.cluster import CHAT, Member
+from tests.torture.notes import PULSE, Note
+from tests.torture.records import Called, Fault, Frame, FreshRead, ToolRan
 from tests.torture.scripts import SCRIPTS, Step
 from tests.torture.tools import IDEMPOTENT
 from tests.torture.viewers import GONE
 from tests.torture.world import World
 
 READING = 20.0
+LONG: float = CHAT["LEASE"] / 4
 AT_A_TIME = 12
 TAG = re.compile(r"\[\[[\w-]+\]\] (\S+)")
 
@@ -42,6 +44,21 @@ async def write_down(world: World) -> None:
     for note in world.cluster.notes.all:
         if note["what"] in ("tool begins", "tool ends"):
             world.note(_ran(note, process=lives[note["pid"]]), at=note["at"])
+    for pause in _pauses(world.cluster.notes.all, lives=lives):
+        world.note(pause)
+
+
+def _pauses(notes: Iterable[Note], *, lives: Mapping[int, str]) -> Iterator[Fault]:
+    """When a process got nothing of the machine for so long that it may have lost its leases: a pause like one that
+    the nemesis makes, but that nobody ordered."""
+    last: dict[int, float] = {}
+    for note in notes:
+        if note["what"] == "alive":
+            ended: float = note["at"]
+            began = last.get(note["pid"], ended)
+            last[note["pid"]] = ended
+            if ended - began > PULSE + LONG:
+                yield Fault(kind="sigstop", target=lives[note["pid"]], began=began, ended=ended)
 
 
 async def _fresh_read(world: World, conversation: str, member: Member, limit: asyncio.Semaphore) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 VARIABLE = "TORTURE_NOTES"
+PULSE = 0.2
+"""How often a process notes that it is alive, in seconds."""
 
 Note = dict[str, Any]
 _file: int | None = None

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial, wraps
-from threading import local
+from threading import Thread, local
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +22,7 @@ from llm.types import ReasoningDelta, TextDelta
 from streaming import tasks
 from streaming.play import Ended, Item
 from streaming.tasks import Tasks
-from tests.torture.notes import note
+from tests.torture.notes import PULSE, note
 
 BEFORE_CLAIM, INSIDE_COMPACTION, BEFORE_STOP = 0.25, 0.06, 0.25
 ONE_IN = 3
@@ -111,9 +111,17 @@ def fencing(fence: Callable[..., None]) -> Callable[..., None]:
     return held
 
 
+def live() -> None:
+    """Note that this process gets its share of the machine; who reads that sees when it did not."""
+    while True:
+        note("alive")
+        time.sleep(PULSE)
+
+
 tasks.play = noting(tasks.play)  # type: ignore[attr-defined]
 Tasks._begin = beginning(Tasks._begin)  # type: ignore[method-assign]
 Tasks._stop = stopping(Tasks._stop)  # type: ignore[method-assign]
 compaction.end_hop = compacting(compaction.end_hop)
 compaction.end_turn = compacting(compaction.end_turn)
 status.fence = fencing(status.fence)
+Thread(target=live, name="torture-alive", daemon=True).start()
