@@ -39,6 +39,7 @@ class Nginx:
     def __init__(self, folder: Path, *servers: ServerProcess, changes: Mapping[str, str] | None = None) -> None:
         assert NGINX is not None, "CI_BROWSER=1 and there is no nginx"
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+        self._listening.setblocking(False)  # nginx leaves one that it inherits as it is, and would wait in `accept`
         self.port: int = self._listening.getsockname()[1]
         first, second = servers
         self._file = folder / "nginx.conf"
