@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import starmap
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import BooleanField, ExpressionWrapper, F, Q
+from django.db.models import Case, F, Q, QuerySet, When
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -23,10 +24,10 @@ from access.principals import Principal, UserId
 from history.conf import chat_settings
 from history.locks import transaction_within
 from history.models import ACTIVE, IS_ACTIVE, Turn
+from history.prepared import Select, given
 from history.status import LOCK_TIMEOUT
 
 MINUTE = timedelta(minutes=1)
-BOOLEAN = BooleanField()
 IS_RECENT = Q(created_at__gt=Now() - MINUTE)
 SOON = 5
 """Seconds after which to ask again when an answer in progress has to end first."""
@@ -63,6 +64,28 @@ class Hold(NamedTuple):
     day: date
     tokens: int
     cost: Decimal
+
+
+class Counted(NamedTuple):
+    """A turn that counts, because it is active or because it is of the last minute."""
+
+    id: UUID
+    conversation_id: UUID
+    key_id: int | None
+    status: str
+    recent: datetime | None = None
+    """When it was made, if that was within the last minute, and that counts."""
+
+
+def _counted(which: Q) -> QuerySet[Any, Any]:
+    turns = Turn.objects.filter(which, owner_id=given(Turn, "owner"))
+    return turns.order_by("-created_at").values_list("pk", "conversation_id", "key_id", "status")
+
+
+_ACTIVE = Select(lambda: _counted(IS_ACTIVE))
+_ACTIVE_OR_RECENT = Select(
+    lambda: _counted(IS_ACTIVE | IS_RECENT).annotate(recent=Case(When(IS_RECENT, then="created_at")))
+)
 
 
 def limits_of(payer: Payer) -> tuple[Limits, ...]:
@@ -105,7 +128,7 @@ def admit(principal: Principal) -> dict[UUID, UUID]:
         spent = {row.key_id: row for row in _spending(payer.owner_id, [each.account for each in limits], day=today)}
         for each in limits:
             _check_day(each, spent.get(each.account) or Spending(), day=today)
-    return {turn.conversation_id: turn.pk for turn in turns if turn.status in ACTIVE}
+    return {turn.conversation_id: turn.id for turn in turns if turn.status in ACTIVE}
 
 
 def is_by_day(payer: Payer) -> bool:
@@ -139,21 +162,20 @@ def settle(hold: Hold, *, tokens: int, cost: Decimal) -> None:
             )
 
 
-def _turns(payer: Payer, limits: tuple[Limits, ...]) -> list[Turn]:
+def _turns(payer: Payer, limits: tuple[Limits, ...]) -> list[Counted]:
     """The user's active turns, and where they count, those of the last minute; the newest first."""
-    which = IS_ACTIVE if all(each.per_minute is None for each in limits) else IS_ACTIVE | IS_RECENT
-    rows = Turn.objects.filter(which, owner_id=payer.owner_id).annotate(is_recent=ExpressionWrapper(IS_RECENT, BOOLEAN))
-    return list(rows.only("pk", "conversation_id", "status", "key_id", "created_at").order_by("-created_at"))
+    rows = _ACTIVE if all(each.per_minute is None for each in limits) else _ACTIVE_OR_RECENT
+    return list(starmap(Counted, rows.rows(owner=payer.owner_id)))
 
 
-def _check_turns(limits: Limits, turns: list[Any]) -> None:
+def _check_turns(limits: Limits, turns: list[Counted]) -> None:
     active = sum(turn.status in ACTIVE for turn in turns)
     if limits.turns is not None and active >= limits.turns:
         raise RateLimited(
             f"{_capital(limits.who)} {_many(active, 'answer')} in progress, as many as allowed. Wait for one to end.",
             retry_after=SOON,
         )
-    recent = [turn.created_at for turn in turns if turn.is_recent]
+    recent = [turn.recent for turn in turns if turn.recent is not None]
     if limits.per_minute is not None and len(recent) >= limits.per_minute:
         last = recent[limits.per_minute - 1] if limits.per_minute else timezone.now()
         seconds = _seconds_until(last + MINUTE)

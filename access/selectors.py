@@ -12,6 +12,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.backends.db import SessionStore as DatabaseSessions
 from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieSessions
+from django.db import connection
 from django.db.models import F, FilteredRelation, Q, QuerySet
 from django.db.models.functions import Now
 
@@ -19,6 +20,7 @@ from access.errors import AccessEnded
 from access.principals import Principal, Scope, UserId, known, scopes_of_session, session_hash
 from history.errors import NotFound
 from history.models import Conversation, Feedback, Turn
+from history.prepared import Row, Select, given
 
 
 def conversations(principal: Principal) -> QuerySet[Conversation]:
@@ -55,14 +57,19 @@ def feedback(principal: Principal) -> QuerySet[Feedback]:
 def require_valid(principal: Principal) -> None:
     """Raises `AccessEnded` once the user is inactive, the key revoked, expired or without a scope it had, the session
     signed out or of an old password."""
-    if principal not in still_valid([principal]):
+    if principal not in _valid([principal], users=_USER.rows(pk=principal.user_id)):
         raise AccessEnded
 
 
 def still_valid(principals: Iterable[Principal]) -> set[Principal]:
     """Those that may still do all that they could. One query for users and keys and one for sessions, however many."""
     asked = set(principals)
-    usable = _usable({principal.user_id for principal in asked})
+    users = _with_keys(Q(pk__in={principal.user_id for principal in asked}))
+    return _valid(asked, users=users)
+
+
+def _valid(asked: Collection[Principal], *, users: Iterable[Row]) -> set[Principal]:
+    usable = _usable(users)
     sessions = _live_sessions({principal.session_key for principal in asked if principal.session_key is not None})
     return {
         principal
@@ -73,21 +80,35 @@ def still_valid(principals: Iterable[Principal]) -> set[Principal]:
     }
 
 
-def _usable(user_ids: Collection[UserId]) -> dict[tuple[UserId, int | None, str | None], frozenset[Scope]]:
-    """The scopes of every active user: alone, with each of their usable keys, and with what their sessions must know
-    of the password. `is_active` need not be a column."""
+def _with_keys(which: Q) -> QuerySet[Any, Any]:
+    """A row for each of these users and each of their usable keys: the key's id and scopes, then the user's columns."""
     key = FilteredRelation(
         "verbatim_api_keys",
         condition=Q(verbatim_api_keys__revoked_at=None)
         & (Q(verbatim_api_keys__expires_at=None) | Q(verbatim_api_keys__expires_at__gt=Now())),
     )
-    users: QuerySet[Any] = get_user_model()._default_manager.filter(pk__in=user_ids).annotate(key=key)
+    users = get_user_model()._default_manager.filter(which).annotate(key=key)
+    return users.values_list(F("key__pk"), F("key__scopes"), *_columns())
+
+
+def _columns() -> list[str]:
+    return [field.attname for field in get_user_model()._meta.concrete_fields]
+
+
+_USER = Select(lambda: _with_keys(Q(pk=given(get_user_model(), "pk"))))
+
+
+def _usable(rows: Iterable[Row]) -> dict[tuple[UserId, int | None, str | None], frozenset[Scope]]:
+    """The scopes of every active user: alone, with each of their usable keys, and with what their sessions must know
+    of the password. `is_active` need not be a column."""
     usable: dict[tuple[UserId, int | None, str | None], frozenset[Scope]] = {}
-    for user in users.annotate(key_id=F("key__pk"), key_scopes=F("key__scopes")):
+    columns = _columns()
+    for key_id, key_scopes, *values in rows:
+        user: Any = get_user_model().from_db(connection.alias, columns, values)
         if user.is_active:
             usable[user.pk, None, None] = usable[user.pk, None, session_hash(user)] = scopes_of_session(user)
-            if user.key_id is not None:
-                usable[user.pk, user.key_id, None] = known(user.key_scopes)
+            if key_id is not None:
+                usable[user.pk, key_id, None] = known(key_scopes)
     return usable
 
 

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice, pairwise
-from typing import TypeAlias
+from itertools import chain, pairwise, repeat
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import msgspec
+from django.db.models import Q, QuerySet, Subquery
 
 from history import events
 from history.compaction import INTERRUPTED
 from history.events import Kind
 from history.models import Event, Turn
+from history.prepared import Row, Select, given
 from llm.types import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage
 
 Said: TypeAlias = tuple[str, dict[str, object]]
 """Kind and data of an event."""
 
-PAGE = 20
-"""Turns of which the parents are looked up at a time."""
+FIRST = 1
+BEGINNING: Row = (FIRST - 1, None, None, "", {})
+"""What is before the first event."""
+
+
+def _back(limit: int) -> Select:
+    """So many events with their turns, newest first, from the last one of a turn back, or from before a number."""
+
+    def query() -> QuerySet[Any, Any]:
+        end = Event.objects.filter(turn_id=given(Event, "turn")).order_by("-seq").values("seq")[:1]
+        before = Q(seq__lt=given(Event, "seq", name="before"), seq__lte=Subquery(end))
+        rows = Event.objects.filter(before, conversation_id=given(Event, "conversation"), turn__isnull=False)
+        return rows.order_by("-seq").values_list("seq", "turn_id", "turn__parent_id", "kind", "data")[:limit]
+
+    return Select(query)
+
+
+_A_FEW, _MANY = _back(16), _back(256)
+"""A few may be all that fits."""
 
 
 def build(turn: Turn, *, system: str, budget: int, said: Sequence[Said] | None = None) -> tuple[Message, ...]:
@@ -108,25 +128,22 @@ def _answers(hop: events.AssistantMessage, results: dict[tuple[int, int], events
 
 
 def _ancestors(turn: Turn) -> Iterator[tuple[Message, ...]]:
-    """The exchanges before `turn`, newest first; read in ever larger steps, because a few may be all that fits."""
-    parents = _parents(turn)
-    step = 1
-    while ids := list(islice(parents, step)):
-        found = events_of(ids)
-        yield from (messages_of(found.get(pk, ())) for pk in ids)
-        step *= 2
-
-
-def _parents(turn: Turn) -> Iterator[UUID]:
-    """The ids of the turns before `turn`, nearest first."""
-    rows = Turn.objects.filter(conversation_id=turn.conversation_id).order_by("-created_at", "-pk")
-    parents: dict[UUID, UUID | None] = {}
-    at = turn.parent_id
-    while at is not None:
-        while at not in parents:
-            page = rows.values_list("pk", "parent_id")[len(parents) : 2 * len(parents) + PAGE]
-            if not page:
-                return
-            parents.update(page)
-        yield at
-        at = parents[at]
+    """The exchanges before `turn`, newest first. They are found by going back in the log, for mostly a turn follows the
+    one before it; each stretch that is read begins where the next ancestor ends. Nothing is between a turn's events.
+    """
+    at, parent = turn.parent_id, None
+    said: list[Said] = []
+    before = sys.maxsize
+    stretches = chain((_A_FEW,), repeat(_MANY))
+    while at is not None and before > FIRST:
+        rows = next(stretches).rows(conversation=turn.conversation_id, turn=at, before=before)
+        if not rows or rows[-1][0] == FIRST:
+            rows.append(BEGINNING)
+        for _, turn_id, its_parent, kind, data in rows:
+            if said and turn_id != at:
+                yield messages_of(reversed(said))
+                at, said = parent, []
+            if turn_id == at:
+                said.append((kind, data))
+                parent = its_parent
+        before = rows[-1][0]

@@ -7,30 +7,58 @@ blocked) from numbering to commit; that is why numbers have no holes and readers
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from django.db.models import QuerySet
+from django.db.models import OuterRef, Q, Subquery
 from django.db.models.functions import Now
 
 from history.committed import Committed, Entry, tell
 from history.errors import NotFound
-from history.events import DRAFT_ENDING, KINDS, EventData, UserMessage
+from history.events import DRAFT_ENDING, KINDS, EventData, Kind, UserMessage
 from history.locks import transaction_within
 from history.models import Conversation, Event
+from history.prepared import Insert, Row, Select, Update, given
+
+
+def _to_append(which: Q) -> Select:
+    """Lock the conversation for which this holds, and see who asked last in it: none can follow before the caller does,
+    if the caller holds the lock on the owner's row as well."""
+    asked = Event.objects.filter(conversation_id=OuterRef("pk"), kind=Kind.USER_MESSAGE).order_by("-seq")
+    return Select(
+        lambda: (
+            Conversation.objects.filter(which, pk=given(Conversation, "id"))
+            .select_for_update(no_key=True)
+            .values_list("pk", "last_seq", "title", Now(), Subquery(asked.values("turn_id")[:1]))
+        )
+    )
+
+
+_ANYBODYS = _to_append(Q())
+_OWNERS = _to_append(Q(owner_id=given(Conversation, "owner")))
+_ADD = Insert(Event, told=["at"])
+_MOVE_UP = Update(
+    lambda: Conversation.objects.filter(pk=given(Conversation, "id")),
+    last_seq=given(Conversation, "last_seq"),
+    title=given(Conversation, "title"),
+    updated_at=given(Conversation, "updated_at"),
+)
 
 
 class Appending:
-    """A locked conversation: numbers events, remembers them for the commit."""
+    """A locked conversation: numbers events, remembers them for the commit. `asked` is the turn that was asked last."""
 
-    def __init__(self, conversation_id: UUID, *, last_seq: int, title: str, now: datetime) -> None:
+    def __init__(
+        self, conversation_id: UUID, *, last_seq: int, title: str, now: datetime, asked: UUID | None = None
+    ) -> None:
         self.conversation_id = conversation_id
         self.last_seq = last_seq
         self.title = title
         self.now = now
+        self.asked = asked
         self.status: tuple[UUID, str] | None = None
         self.rows: list[Event] = []
 
@@ -63,27 +91,27 @@ def appending(conversation_id: UUID, *, lock_timeout: float | None = None) -> It
 
     `lock_timeout` (seconds) is that of `transaction_within`. Raises `NotFound` if the conversation is gone.
     """
-    with transaction_within(lock_timeout), locked(Conversation.objects.filter(pk=conversation_id)) as held:
+    with transaction_within(lock_timeout), _locked(_ANYBODYS.first(id=conversation_id)) as held:
         yield held
 
 
-@contextmanager
-def locked(conversation: QuerySet[Conversation]) -> Iterator[Appending]:
-    """The same in the caller's transaction, for the one conversation that is asked for. Raises `NotFound`.
+def appending_for(conversation_id: UUID, *, owner_id: Any) -> AbstractContextManager[Appending]:
+    """The same in the caller's transaction. Raises `NotFound` also if the conversation is somebody else's."""
+    return _locked(_OWNERS.first(id=conversation_id, owner=owner_id))
 
-    Events, and a title that was set, are written when the block ends.
-    """
-    asked = conversation.select_for_update(no_key=True).order_by()
-    row = asked.values_list("pk", "last_seq", "title", Now()).first()
+
+@contextmanager
+def _locked(row: Row | None) -> Iterator[Appending]:
+    """Events, and a title that was set, are written when the block ends."""
     if row is None:
         raise NotFound
-    conversation_id, last_seq, title, now = row
-    held = Appending(conversation_id, last_seq=last_seq, title=title, now=now)
+    conversation_id, last_seq, title, now, asked = row
+    held = Appending(conversation_id, last_seq=last_seq, title=title, now=now, asked=asked)
     yield held
+    for event in held.rows:
+        _ADD.run(event)
     if held.rows:
-        Event.objects.bulk_create(held.rows)
-        changed = {"title": held.title} if held.title != title else {}
-        Conversation.objects.filter(pk=conversation_id).update(last_seq=held.last_seq, updated_at=held.now, **changed)
+        _MOVE_UP.run(id=conversation_id, last_seq=held.last_seq, title=held.title, updated_at=held.now)
     turn_id, status = held.status or (None, None)
     if held.rows or status:
         tell(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import DurationField, F, Q, QuerySet
 from django.db.models.functions import Now
 
 from history.committed import Committed, tell
@@ -17,16 +17,41 @@ from history.errors import Fenced
 from history.events import TurnEnded
 from history.locks import transaction_within
 from history.models import ACTIVE, IS_ACTIVE, Status, Turn
+from history.prepared import Given, Insert, Select, Update, given
 
 LOCK_TIMEOUT = 0.2
 """How long the engine's one writer may wait for a row that somebody else has locked."""
 
 FINISH_REASON = 50
+FIRST = 1
+"""The attempt in which a turn is as whoever made it knows it."""
 
 LAPSED = Q(lease_expires_at__lte=Now())
 """Matches turns that were not renewed in time."""
 RELEASED = Q(engine=None, lease_expires_at__lte=Now())
 """Matches turns that a process has given back."""
+
+
+_LEASED = Now() + Given("lease", DurationField())
+_QUEUE = Insert(Turn)
+_BEGIN = Insert(Turn, lease_expires_at=_LEASED, started_at=Now())
+_FENCE = Update(
+    lambda: Turn.objects.filter(pk=given(Turn, "id"), attempt=given(Turn, "attempt"), status__in=ACTIVE),
+    attempt=given(Turn, "attempt"),
+)
+_CLAIM = Update(
+    lambda: Turn.objects.filter(pk=given(Turn, "id"), status=Status.QUEUED),
+    status=Status.RUNNING,
+    attempt=F("attempt") + 1,
+    engine=given(Turn, "engine"),
+    lease_expires_at=_LEASED,
+    started_at=Now(),
+)
+_CLAIMED = Select(
+    lambda: Turn.objects.filter(
+        pk=given(Turn, "id"), engine=given(Turn, "engine"), status__in=(Status.RUNNING, Status.STOPPING)
+    ).values_list("conversation_id", "attempt")
+)
 
 
 class Abandoned(NamedTuple):
@@ -43,24 +68,27 @@ class Abandoned(NamedTuple):
 
 def fence(turn_id: UUID, *, attempt: int) -> None:
     """Begin a fenced write: hold the turn's row if it is active and still on this attempt, else raise `Fenced`."""
-    if not Turn.objects.filter(pk=turn_id, attempt=attempt, status__in=ACTIVE).update(attempt=attempt):
+    if not _FENCE.run(id=turn_id, attempt=attempt):
         raise Fenced
+
+
+def create(turn: Turn, *, engine: UUID | None, lease: float) -> Turn:
+    """Edge a, · → queued: the turn waits for an engine; or, where one makes it, edge j, · → running: it is that
+    engine's, in its first attempt, for `lease` seconds of database time, from the commit on."""
+    if engine is None:
+        _QUEUE.run(turn)
+    else:
+        turn.status, turn.engine, turn.attempt = Status.RUNNING, engine, FIRST
+        _BEGIN.run(turn, lease=timedelta(seconds=lease))
+    return turn
 
 
 def claim(turn_id: UUID, *, engine: UUID, lease: float) -> int | None:
     """Edge b, queued → running: the engine owns the turn for `lease` seconds of database time. Returns the attempt,
     also when it is asked again because the answer was lost; None if somebody else was first."""
     with transaction_within(LOCK_TIMEOUT):
-        claimed = _change(
-            Turn.objects.filter(pk=turn_id, status=Status.QUEUED),
-            status=Status.RUNNING,
-            attempt=F("attempt") + 1,
-            engine=engine,
-            lease_expires_at=Now() + timedelta(seconds=lease),
-            started_at=Now(),
-        )
-        mine = Turn.objects.filter(pk=turn_id, status__in=(Status.RUNNING, Status.STOPPING), engine=engine)
-        row = mine.values_list("conversation_id", "attempt").first()
+        claimed = _CLAIM.run(id=turn_id, engine=engine, lease=timedelta(seconds=lease))
+        row = _CLAIMED.first(id=turn_id, engine=engine)
         if claimed and row is not None:
             tell(Committed(row[0], turn_id=turn_id, status=Status.RUNNING))
     return None if row is None else row[1]

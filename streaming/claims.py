@@ -21,9 +21,6 @@ from history.progress import Progress, progress_of
 from llm.registry import Profile
 from llm.types import ChatRequest, Sampling, ToolSpec
 
-FIRST = 1
-"""The attempt in which a turn is as whoever made it knows it."""
-
 REPLY_RESERVE = 4_096
 """Tokens of the context window that are left to the reply where the profile sets no bound for it."""
 
@@ -63,7 +60,7 @@ def verify(turn_ids: Collection[UUID], *, engine: UUID) -> dict[UUID, int]:
 
 def gather(turn_id: UUID, *, attempt: int, tools: tuple[ToolSpec, ...], begun: Begun | None = None) -> Claimed:
     """What the loop of a claimed turn needs. Raises `UnknownModel` if its profile is gone, `NotFound` if it is."""
-    turn, events, last_seq = begun if begun is not None and attempt == FIRST else _read(turn_id)
+    turn, events, last_seq = begun if begun is not None and attempt == status.FIRST else _read(turn_id)
     progress = progress_of(events)
     options = msgspec.convert(turn.options, Options)
     profile = profile_of(options.profile)

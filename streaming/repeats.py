@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 
 from access.principals import Principal
 from history.models import ACTIVE, Event, Turn
+from history.prepared import Select, given
 from streaming.cursor import Cursor, parse
 from streaming.errors import InvalidCursor, RequestConflict
 from streaming.orders import Order
@@ -24,6 +25,11 @@ AFTER_RESTART = timedelta(seconds=60)
 
 RECENT = timedelta(days=1)
 """How old a turn may be that is found by what it was asked."""
+
+
+_OF_REQUEST = Select(
+    lambda: Turn.objects.filter(owner_id=given(Turn, "owner"), request_id=given(Turn, "request_id")).values_list("pk")
+)
 
 
 class Position(NamedTuple):
@@ -69,24 +75,26 @@ def earlier(principal: Principal, conversation_id: UUID | None, order: Order, *,
 
     Raises `RequestConflict` if its id was used for something else.
     """
-    mine = Turn.objects.filter(owner_id=principal.user_id)
-    alike = _agreeing(mine.filter(fingerprint=order.fingerprint()), conversation_id)
     if order.request_id is not None:
-        turn = mine.filter(request_id=order.request_id).first()
-        if turn is not None and not alike.filter(pk=turn.pk).exists():
+        row = _OF_REQUEST.first(owner=principal.user_id, request_id=order.request_id)
+        if row is None:
+            return None
+        turn = _alike(principal, conversation_id, order).filter(pk=row[0]).first()
+        if turn is None:
             raise RequestConflict
     else:
-        turn = _shown(alike, again=again)
-    if turn is None:
-        return None
+        turn = _shown(_alike(principal, conversation_id, order), again=again)
+        if turn is None:
+            return None
     begin = begin_of(turn)
     position = again.position
     resumes = position is not None and position.turn_id == turn.pk
     return Earlier(turn, begin, max(position.cursor, begin) if position and resumes else None)
 
 
-def _agreeing(turns: QuerySet[Turn], conversation_id: UUID | None) -> QuerySet[Turn]:
-    """Those of this conversation; without one, those that opened theirs."""
+def _alike(principal: Principal, conversation_id: UUID | None, order: Order) -> QuerySet[Turn]:
+    """The caller's turns that were asked the same: in this conversation; without one, those that opened theirs."""
+    turns = Turn.objects.filter(owner_id=principal.user_id, fingerprint=order.fingerprint())
     if conversation_id is not None:
         return turns.filter(conversation_id=conversation_id)
     return turns.filter(Exists(Event.objects.filter(turn=OuterRef("pk"), seq=1)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -77,6 +77,7 @@ class Tasks:
         self._released = released
         self._toolbox: Toolbox = toolbox_from(chat_settings().tools, after_sync=connections.close_all)
         self._running: dict[UUID, Running] = {}
+        self._expected: set[UUID] = set()
         self._coming: set[UUID] = set()
         self._drives: set[Drive] = set()
         self._pulse = Pulse(slept=self.verify)
@@ -85,12 +86,23 @@ class Tasks:
 
     def ids(self) -> frozenset[UUID]:
         """The turns that have a live task here, or are about to get one."""
+        expected = tuple(self._expected)
         coming = tuple(self._coming)  # read first: a turn that begins meanwhile is still missing from neither
-        return frozenset((*coming, *tuple(self._running)))
+        return frozenset((*expected, *coming, *tuple(self._running)))
 
     def room(self) -> int:
         """How many turns more this process would carry."""
-        return 0 if self.is_ending else chat_settings().max_turns - len(self.ids())
+        return 0 if self.is_ending else chat_settings().max_turns - len(self.ids() - self._expected)
+
+    @contextmanager
+    def expecting(self, turn_id: UUID) -> Iterator[None]:
+        """Around the transaction in which a turn is made that is this engine's from the start: it is committed before
+        it is launched, and must not be taken for abandoned in between. May be entered in any thread."""
+        self._expected.add(turn_id)
+        try:
+            yield
+        finally:
+            self._expected.discard(turn_id)
 
     def launch(self, turn_id: UUID, *, attempt: int | None = None, begun: Begun | None = None) -> None:
         """Run a turn: a queued one, or one that this engine has taken over in `attempt`. May be called from any thread.

@@ -5,9 +5,10 @@ Lock order: user, conversation, turn.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 from typing import NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 from django.contrib.auth import get_user_model
@@ -16,17 +17,20 @@ from django.db import OperationalError, transaction
 from access import limits, selectors
 from access.principals import Principal, Scope
 from access.profiles import profile_for
-from history import conversations, stopping
+from history import conversations, status, stopping
+from history.conf import chat_settings
 from history.errors import NotFound
 from history.events import Kind, UserMessage
 from history.locks import transaction_within
-from history.log import Appending, locked
-from history.models import ACTIVE, Event, Status, Turn
+from history.log import Appending, appending_for
+from history.models import ACTIVE, Event, Turn
 from history.options import Options
+from history.prepared import Select, given
 from llm.registry import Profile
 from streaming import engine
 from streaming.claims import Begun
 from streaming.cursor import Cursor
+from streaming.engine import Engine
 from streaming.errors import Busy, Draining, InvalidRequest, TurnActive
 from streaming.orders import Order, check
 from streaming.repeats import Again, earlier
@@ -34,6 +38,16 @@ from streaming.repeats import Again, earlier
 TITLE = 80
 LOCK_TIMEOUT = 2.0
 """Seconds that an order waits for a row that somebody else has locked, before it is refused as `Busy`."""
+
+
+_LOCK_USER = Select(
+    lambda: (
+        get_user_model()
+        ._base_manager.filter(pk=given(get_user_model(), "pk"))
+        .select_for_update(no_key=True)
+        .values_list("pk")
+    )
+)
 
 
 class Started(NamedTuple):
@@ -71,12 +85,14 @@ def start_turn(
     """
     principal.require(Scope.CHAT)
     check(order)
+    turn_id = uuid4()
+    here = engine.current()
     try:
-        with transaction_within(LOCK_TIMEOUT):
+        with here.tasks.expecting(turn_id) if here else nullcontext(), transaction_within(LOCK_TIMEOUT):
             _lock_user(principal)
             found = earlier(principal, conversation_id, order, again=again)
             if found is None:
-                return _start(principal, conversation_id, order)
+                return _start(principal, conversation_id, order, turn_id=turn_id, here=here)
             turn = found.turn
             ended = turn.status not in ACTIVE
             return Started(turn.pk, turn.conversation_id, found.begin, found.resume, ended=ended)
@@ -96,32 +112,37 @@ def delete_conversation(principal: Principal, conversation_id: UUID) -> None:
     conversations.delete(selectors.conversation(principal, conversation_id).pk)
 
 
-def _start(principal: Principal, conversation_id: UUID | None, order: Order) -> Started:
+def _start(
+    principal: Principal, conversation_id: UUID | None, order: Order, *, turn_id: UUID, here: Engine | None
+) -> Started:
+    """Where an engine is, the turn is its own from the commit on; nobody else needs to claim it."""
     profile = profile_for(principal, order.model)
-    _check_capacity()
+    _check_capacity(here)
     running = limits.admit(principal)
     if conversation_id is None:
         conversation_id = conversations.create(principal.user_id).pk
-    with locked(selectors.conversations(principal).filter(pk=conversation_id)) as log:
+    with appending_for(conversation_id, owner_id=principal.user_id) as log:
         if conversation_id in running:
             raise TurnActive(str(running[conversation_id]))
         begin = Cursor(log.last_seq)
-        turn = _store(principal, order, log=log, profile=profile)
-    here = engine.current()
-    if here is not None:
-        begun = Begun(turn, [(entry.kind, entry.data) for entry in log.entries()], log.last_seq)
-        transaction.on_commit(partial(here.tasks.launch, turn.pk, begun=begun))
-    return Started(turn.pk, conversation_id, begin, fresh=True)
+        turn = _store(principal, order, turn_id=turn_id, here=here, log=log, profile=profile)
+        if here is not None:  # launched first, told second: whoever hears of it may stop it
+            begun = Begun(turn, [(entry.kind, entry.data) for entry in log.entries()], log.last_seq)
+            transaction.on_commit(partial(here.tasks.launch, turn_id, attempt=status.FIRST, begun=begun))
+    return Started(turn_id, conversation_id, begin, fresh=True)
 
 
-def _store(principal: Principal, order: Order, *, log: Appending, profile: Profile) -> Turn:
+def _store(
+    principal: Principal, order: Order, *, turn_id: UUID, here: Engine | None, log: Appending, profile: Profile
+) -> Turn:
     replaced = _replaced(log.conversation_id, order)
     text = order.text if order.text is not None else _text_of(replaced)
-    turn = Turn.objects.create(
+    turn = Turn(
+        pk=turn_id,
         conversation_id=log.conversation_id,
         owner_id=principal.user_id,
         key_id=principal.key_id,
-        parent_id=replaced.parent_id if replaced else _newest(log),
+        parent_id=replaced.parent_id if replaced else log.asked,
         replaces=replaced,
         request_id=order.request_id,
         fingerprint=order.fingerprint(),
@@ -129,22 +150,21 @@ def _store(principal: Principal, order: Order, *, log: Appending, profile: Profi
         profile=profile.name,
         model=profile.model,
     )
-    log.append(turn.pk, _user_message(turn, text, order=order))
-    log.status = (turn.pk, Status.QUEUED)
+    status.create(turn, engine=here.id if here else None, lease=chat_settings().lease)
+    log.append(turn_id, _user_message(turn, text, order=order))
+    log.status = (turn_id, turn.status)
     log.title = log.title or _title(text)
     return turn
 
 
 def _lock_user(principal: Principal) -> None:
     """What is counted per user holds until the commit."""
-    users = get_user_model()._base_manager.select_for_update(no_key=True)
-    if users.filter(pk=principal.user_id).values_list("pk").first() is None:
+    if _LOCK_USER.first(pk=principal.user_id) is None:
         raise NotFound
 
 
-def _check_capacity() -> None:
+def _check_capacity(here: Engine | None) -> None:
     """Refuse early what this process could not carry."""
-    here = engine.current()
     if here is None:
         return
     if here.draining:
@@ -160,14 +180,6 @@ def _replaced(conversation_id: UUID, order: Order) -> Turn | None:
     if turn is None:
         raise InvalidRequest("The turn to replace is not in this conversation.")
     return turn
-
-
-def _newest(log: Appending) -> UUID | None:
-    """The last turn of the newest branch, which the new turn follows; the log knows the order, clocks may not."""
-    if not log.last_seq:
-        return None
-    asked = Event.objects.filter(conversation_id=log.conversation_id, kind=Kind.USER_MESSAGE).order_by("-seq")
-    return asked.values_list("turn_id", flat=True).first()
 
 
 def _text_of(turn: Turn | None) -> str:
