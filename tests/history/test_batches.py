@@ -9,11 +9,12 @@ from django.contrib.auth.models import User
 from django.db.models.functions import Now
 
 from history import batches as stored
-from history import compaction, status
+from history import compaction, status, takeover
 from history.compaction import Place
+from history.draft import Draft, Stretch
 from history.events import TurnEnded
 from history.models import DeltaBatch
-from tests.history.stage import batches, new_conversation, new_turn, place_of, running, store
+from tests.history.stage import batches, engine_of, new_conversation, new_turn, place_of, running, store
 
 pytestmark = pytest.mark.django_db
 
@@ -48,3 +49,31 @@ def test_old_batches_of_no_turn_in_progress_are_swept(user: User) -> None:
 
     assert swept == 1
     assert [len(batches(place.turn_id)) for place in places] == [1, 1, 0, 1, 1]
+
+
+def test_only_the_attempt_that_has_the_turn_stores_text_and_only_as_long_as_it_runs(user: User) -> None:
+    """R10: in one statement with the others, which are stored."""
+    mine, lost, over = running(user), running(user, lease=-1.0), running(user)
+    (turn,) = status.abandoned(status.LAPSED)
+    takeover.take_over(turn, engine=engine_of(mine), lease=60.0)
+    compaction.end_turn(over, message=None, ended=TurnEnded(status="completed"))
+    drafts = [
+        Draft(place.conversation_id, turn_id=place.turn_id, attempt=place.attempt, hop=0, after_seq=1)
+        for place in (mine, lost, over)
+    ]
+    fresh = [(draft, Stretch(0, "a", (("text", 1),))) for draft in drafts]
+
+    stored.insert(fresh)
+
+    assert [batches(place.turn_id) for place in (mine, lost, over)] == [[(0, "a")], [], []]
+
+
+def test_what_was_stored_unheard_is_replaced_by_what_it_has_grown_to(user: User) -> None:
+    place = running(user)
+    draft = Draft(place.conversation_id, turn_id=place.turn_id, attempt=place.attempt, hop=0, after_seq=1)
+
+    stored.insert([(draft, Stretch(0, "a", (("text", 1),)))])
+    stored.insert([(draft, Stretch(0, "ab", (("text", 1), ("reasoning", 1))))])
+
+    (row,) = DeltaBatch.objects.filter(turn_id=place.turn_id)
+    assert (row.text, row.runs) == ("ab", [["text", 1], ["reasoning", 1]])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import pytest
@@ -13,6 +13,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 
 from access.principals import Principal
+from history import committed
 from history.models import Conversation
 from llm.scripted import ScriptedModel, Step
 from streaming import engine as engines
@@ -23,6 +24,28 @@ from streaming.follow import follow
 from streaming.orders import Order
 from streaming.turns import Started, start_turn
 from tests.fold import Folded
+
+T = TypeVar("T")
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Nobody in this process is told of what is committed."""
+    heard, committed.listeners[:] = committed.listeners[:], []
+    try:
+        yield
+    finally:
+        committed.listeners[:] = heard
+
+
+async def elsewhere(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """As another process does it: nobody here is told."""
+
+    def act() -> T:
+        with unheard():
+            return call(*args, **kwargs)
+
+    return await sync_to_async(act)()
 
 
 class Stage:

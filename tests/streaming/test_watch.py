@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
 
-from history import committed, compaction, conversations, status, takeover
+from history import compaction, conversations, status, takeover
 from history.compaction import Place
 from history.errors import NotFound
 from history.events import AssistantMessage, ToolResult, TurnEnded, UserMessage
@@ -23,9 +21,8 @@ from streaming.doorbell import Ring
 from streaming.tail import Tail
 from streaming.viewer import Viewer
 from streaming.watch import Watch
-from tests.streaming.conftest import caught_up, has_ended
+from tests.streaming.conftest import caught_up, elsewhere, has_ended
 
-T = TypeVar("T")
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
 SAID = ToolCall(id="c", name="clock", arguments="{}")
 
@@ -36,23 +33,17 @@ def nothing_but_the_watch(settings: Any) -> None:
     settings.CHAT = {**settings.CHAT, "POSITION_POLL": 600.0, "BATCH_INTERVAL": 0.02}
 
 
-@contextmanager
-def unheard() -> Iterator[None]:
-    heard, committed.listeners[:] = committed.listeners[:], []
-    try:
-        yield
-    finally:
-        committed.listeners[:] = heard
-
-
-async def elsewhere(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """As another process does it: nobody here is told."""
-
-    def act() -> T:
-        with unheard():
-            return call(*args, **kwargs)
-
-    return await sync_to_async(act)()
+async def settled(on: Any) -> None:
+    """What is looked at only because it is new here, is looked at no more: this one was new after it."""
+    conversation = await Conversation.objects.acreate(owner=on.user)
+    place = await elsewhere(begin, conversation.pk, on.user)
+    await elsewhere(store, place, "x")
+    with on.engine.hub.tail(conversation.pk) as tail, on.engine.hub.viewer(None, tail=tail) as viewer:
+        async with asyncio.timeout(20):
+            while tail.draft is None:
+                await viewer.wait()
+                viewer.looks()
+    await Turn.objects.filter(pk=place.turn_id).aupdate(status="failed")
 
 
 def begin(conversation: UUID, user: Any) -> Place:
@@ -105,6 +96,7 @@ async def test_a_quiet_conversation_is_looked_at_when_it_rings(stage: Any) -> No
     on = await stage([])
     watching = asyncio.create_task(on.watch(until=lambda folded: folded.draft == "Hello."))
     await on.watch(until=caught_up)
+    await settled(on)
 
     place = await elsewhere(begin, on.conversation_id, on.user)
     on.engine.hub.hear(Ring(events={str(on.conversation_id): 1}))
@@ -122,9 +114,10 @@ async def test_a_turn_that_our_own_task_has_lost_is_watched_where_it_goes_on(sta
     started = await on.send()
     watching = asyncio.create_task(on.watch(until=lambda folded: folded.draft == "Theirs."))
     await on.watch(until=lambda folded: folded.draft == "Mine.")
+    await settled(on)
 
-    await Turn.objects.aupdate(lease_expires_at=datetime(2026, 1, 1, tzinfo=UTC))
-    (turn,) = await sync_to_async(status.abandoned)(status.LAPSED)
+    await Turn.objects.filter(pk=started.turn_id).aupdate(lease_expires_at=datetime(2026, 1, 1, tzinfo=UTC))
+    (turn,) = await sync_to_async(status.abandoned)(status.LAPSED, among=[started.turn_id])
     attempt = await elsewhere(takeover.take_over, turn, engine=uuid4(), lease=600.0)
     place = Place(on.conversation_id, started.turn_id, attempt)
     await elsewhere(store, place, "Theirs.")
@@ -138,6 +131,7 @@ async def test_a_conversation_that_is_deleted_elsewhere_is_gone(stage: Any) -> N
     on = await stage([])
     watching = asyncio.create_task(on.watch(until=has_ended()))
     await on.watch(until=caught_up)
+    await settled(on)
 
     await elsewhere(conversations.delete, on.conversation_id)
     on.engine.hub.hear(Ring(events={str(on.conversation_id): 0}))
