@@ -192,6 +192,8 @@ class Run:
     def undisturbed(self, process: str, *, within: Span) -> list[Span]:
         """The stretches of that time in which it ran, with a database."""
         life = self.lives[process]
+        if not life.overlaps(*within):
+            return []
         stretches = [Span(max(life.began, within.began), min(life.ended, within.ended))]
         faults = self.faults("postgres") + self.pauses(process)
         faults += [Span(told.began, inf) for told in self.faults("sigterm", on=[process])]
@@ -203,8 +205,9 @@ class Run:
                     Span(stretch.began, min(stretch.ended, fault.began)),
                     Span(max(stretch.began, fault.ended), stretch.ended),
                 )
+                if piece.length > 0
             ]
-        return [stretch for stretch in stretches if stretch.length > 0]
+        return stretches
 
 
 def stamps(text: str) -> list[float]:
