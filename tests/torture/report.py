@@ -13,6 +13,8 @@ from tests.torture.nemesis import AIMED
 from tests.torture.run import Outcome
 
 STATES = tuple(AIMED)
+OUTAGE = 8.0
+"""How long the nemesis has PostgreSQL away at most, in seconds; who waits for it hears nothing meanwhile."""
 SHOWN = 5
 """Violations of one predicate that are printed in full."""
 
@@ -21,6 +23,7 @@ def bounds(outcome: Outcome) -> Bounds:
     """What a run is held to, with its short leases, writers that linger on purpose, and a machine that may be busy with
     something else."""
     usual, late = Bounds(), outcome.held_up
+    outage = OUTAGE if outcome.plan.database == "postgres" else 0.0
     return replace(
         usual,
         draft_loss=1.0 + late,
@@ -30,7 +33,7 @@ def bounds(outcome: Outcome) -> Bounds:
         stop_without_redis=usual.stop_without_redis + late,
         upstream_median=usual.upstream_median + late,
         upstream_p99=usual.upstream_p99 + late,
-        heartbeat=CHAT["HEARTBEAT"] + 4.0 + late,
+        heartbeat=CHAT["HEARTBEAT"] + 4.0 + outage + late,
         heal=usual.heal + late,
         drain=max(0.0, CHAT["DRAIN"] - late),
         exit=usual.exit + late,
