@@ -53,12 +53,15 @@ def test_half_a_lease_without_a_beat_is_a_sleep_and_is_told_once(clock: Clock) -
 
 async def test_what_is_said_after_a_sleep_is_shown_once_the_turn_is_known_to_be_ours(stage: Any, clock: Clock) -> None:
     more = asyncio.Event()
-    on = await stage([[TextDelta(text="Before. "), more, TextDelta(text="After."), Finish(reason="stop")]])
+    end = asyncio.Event()
+    on = await stage([[TextDelta(text="Before. "), more, TextDelta(text="After."), end, Finish(reason="stop")]])
     await on.send()
     await on.watch(until=lambda folded: folded.draft == "Before. ")
 
     clock.now += 31.0
     more.set()
+    await on.watch(until=lambda folded: folded.draft == "Before. After.")
+    end.set()
     folded = await on.watch(until=has_ended())
 
     assert folded.events[2]["data"]["text"] == "Before. After."
