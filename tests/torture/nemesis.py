@@ -23,7 +23,7 @@ AIMED: Mapping[State, float] = {
     "taken_over": 0.2,
 }
 """The states that it aims at, and how long after their beginning it hits at the latest, in seconds."""
-AIMING = 4.0
+AIMING = 2.0
 """How long it waits for a turn to come where it aims, in seconds."""
 HARMLESS = ("cut", "retry", "stop")
 """What does nothing to processes."""
@@ -44,6 +44,7 @@ class Nemesis:
         self._lasting: set[asyncio.Task[None]] = set()
         known = self._faults.known()
         self._states = list(states) or list(AIMED)
+        self._only = bool(states)
         chosen = set(faults) or set(known)
         self._known = {name: strike for name, strike in known.items() if name in chosen}
 
@@ -70,14 +71,17 @@ class Nemesis:
         await asyncio.gather(*over)
 
     async def _aim(self) -> Standing | None:
-        """A turn that is somewhere in the state that was hit least so far, or has just left it; None if none comes."""
+        """A turn that is somewhere in the state that was hit least so far, or has just left it; if none comes in time,
+        any that there is."""
         self.world.chance.shuffle(self._states)
         state = min(self._states, key=lambda state: self._aims[state])
         self._aims[state] += 1
         target = await self.world.states.when(partial(self._meets, state), patience=AIMING)
         if target is not None:
             await asyncio.sleep(self.world.chance.uniform(0, AIMED[state]))
-        return target and self.world.states.now(target.turn)
+            return self.world.states.now(target.turn)
+        there = [turn for turn in self.world.states.all() if self._meets(turn.state, turn)]
+        return self.world.chance.choice(there) if there and not self._only else None
 
     def _choose(self, state: State, member: Member) -> str | None:
         """What has met this state least so far, of what may befall this member now."""
