@@ -15,6 +15,7 @@ from uuid import UUID
 
 import pytest
 
+from streaming.frames import Error
 from tests.client import Client, Socket, caught_up, ended, says
 from tests.postgres_server import PostgresProcess
 from tests.provider import ProviderProcess, Script
@@ -28,7 +29,12 @@ AWAY = scaled(11, 5)
 LEASE = {} if LONG else {"LEASE": 4.0, "LEASE_RENEWAL": 1.0}
 """The database is away for longer than a lease."""
 WRITERS = scaled(100, 32)
-SCRIPT: Script = [{"words": WORDS, "rate": RATE}, {"gate": "end"}, {"words": 10, "rate": RATE, "start": WORDS + 1}]
+SCRIPT: Script = [
+    {"gate": "begin"},
+    {"words": WORDS, "rate": RATE},
+    {"gate": "end"},
+    {"words": 10, "rate": RATE, "start": WORDS + 1},
+]
 SPEECH = "".join(f"w{number:04} " for number in range(1, WORDS + 11))
 
 
@@ -49,6 +55,7 @@ async def test_a_postgres_that_is_away_for_long_fails_no_turn_and_has_none_taken
         async with AsyncExitStack() as opened:
             askers = islice(cycle(cluster.clients), STREAMS)
             sockets = await asyncio.gather(*(ask(client, opened) for client in askers))
+            await asyncio.to_thread(provider.open_gate, "begin")
             await asyncio.gather(*(socket.until(says("w0005")) for socket in sockets))
 
             await asyncio.to_thread(own_postgres.stop)
@@ -92,7 +99,10 @@ async def ask(client: Client, opened: AsyncExitStack, text: str = "Go on.") -> S
     conversation = await client.new_conversation()
     socket = await opened.enter_async_context(client.socket(conversation))
     await socket.until(caught_up)
-    await socket.send(text)
+    request_id = await socket.send(text)
+    while isinstance(answer := await socket.answer(), Error):
+        assert answer.code == "busy"
+        await socket.send(text, request_id=request_id)
     return socket
 
 
