@@ -164,9 +164,10 @@ def not_mine(turn_ids: Iterable[UUID], *, engine: UUID) -> set[UUID]:
 def release(turn_id: UUID, *, attempt: int) -> None:
     """Edge i, running → running: the turn is nobody's, and whoever sees it may take it over at once. Raises `Fenced`.
     One that is being stopped keeps its status, and is ended by whoever sees it."""
-    rows = Turn.objects.filter(pk=turn_id, attempt=attempt, status__in=ACTIVE)
-    if not _change(rows, engine=None, lease_expires_at=Now()):
-        raise Fenced
+    with transaction_within(LOCK_TIMEOUT):
+        rows = Turn.objects.filter(pk=turn_id, attempt=attempt, status__in=ACTIVE)
+        if not _change(rows, engine=None, lease_expires_at=Now()):
+            raise Fenced
 
 
 def abandoned(still: Q, *, among: Iterable[UUID] | None = None) -> list[Abandoned]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine, Iterator
+from contextlib import suppress
 from contextvars import Context
 from typing import Any
 from uuid import UUID, uuid4
@@ -78,7 +79,9 @@ class Engine:
         self.draining = True
         await self.tasks.end(patience=patience)
         if self.doorbell is not None:
-            await self.doorbell.send_now()
+            with suppress(TimeoutError):  # what is released is found without it, a little later
+                async with asyncio.timeout(LAST_WORDS / 2):
+                    await self.doorbell.send_now()
         self.hub.close()
         if self.requests:
             await asyncio.wait(self.requests, timeout=LAST_WORDS)

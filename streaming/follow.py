@@ -99,7 +99,15 @@ async def _catch_up(view: View, tail: Tail, viewer: Viewer, conversation_id: UUI
     """Bring the view to where the tail begins, from the database."""
     while True:
         go_on(viewer, tail)
-        page, draft = await in_thread(replay.read, conversation_id, after=view.seq, limit=PAGE)
+        reading = asyncio.ensure_future(in_thread(replay.read, conversation_id, after=view.seq, limit=PAGE))
+        try:
+            while not reading.done():
+                await asyncio.wait({reading}, timeout=viewer.until_beat())
+                if viewer.is_due():  # a database that is away is no reason for silence
+                    yield beat(view)
+            page, draft = reading.result()
+        finally:
+            reading.cancel()
         if view.seq > page.last_seq:
             yield view.restart()
             continue
@@ -124,7 +132,12 @@ def _asides(view: View, tail: Tail, viewer: Viewer, patience: Patience) -> Itera
         view.caught_up = True
         yield CaughtUp(cursor=str(view.cursor))
     if viewer.is_due():
-        yield Heartbeat(cursor=str(view.cursor), at=wire_time(datetime.now(UTC)))
+        yield beat(view)
+
+
+def beat(view: View) -> Heartbeat:
+    """A sign of life."""
+    return Heartbeat(cursor=str(view.cursor), at=wire_time(datetime.now(UTC)))
 
 
 def grown(view: View, tail: Tail, viewer: Viewer) -> list[Delta]:

@@ -48,6 +48,10 @@ class Viewer:
         self.refusal = refusal
         self.tell()
 
+    def until_beat(self) -> float:
+        """Seconds until a heartbeat is due."""
+        return max(0.0, self.beat_at - self._loop.time())
+
     def is_due(self) -> bool:
         """Whether a heartbeat is due; if so, the time for the next one is set."""
         if self._loop.time() < self.beat_at:

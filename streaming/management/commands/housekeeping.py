@@ -27,6 +27,7 @@ async def _keep_house() -> None:
         ended.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, end)
     ensure_started()
     await ended.wait()
