@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import OuterRef, Q, Subquery, UUIDField
 from django.db.models.functions import Now
 
 from history.committed import Committed, Entry, tell
@@ -27,12 +27,13 @@ from history.prepared import Insert, Row, Select, Update, given
 def _to_append(which: Q) -> Select:
     """Lock the conversation for which this holds, and see who asked last in it: none can follow before the caller does,
     if the caller holds the lock on the owner's row as well."""
-    asked = Event.objects.filter(conversation_id=OuterRef("pk"), kind=Kind.USER_MESSAGE).order_by("-seq")
+    messages = Event.objects.filter(conversation_id=OuterRef("pk"), kind=Kind.USER_MESSAGE).order_by("-seq")
+    asked = Subquery(messages.values("turn_id")[:1], output_field=UUIDField())
     return Select(
         lambda: (
             Conversation.objects.filter(which, pk=given(Conversation, "id"))
             .select_for_update(no_key=True)
-            .values_list("pk", "last_seq", "title", Now(), Subquery(asked.values("turn_id")[:1]))
+            .values_list("pk", "last_seq", "title", Now(), asked)
         )
     )
 

@@ -230,6 +230,20 @@ async def test_a_foreign_conversation_is_as_good_as_missing(stage: Any) -> None:
         await in_thread(start_turn, stranger, uuid4(), Order(request_id="r", text="hi"))
 
 
+async def test_a_turn_follows_the_one_before_and_its_model_knows_what_was_said(stage: Any) -> None:
+    on = await stage([says("one"), says("two")])
+    first = await on.send("a")
+    await on.watch(until=has_ended(1))
+
+    second = await on.send("b")
+    folded = await on.watch(until=has_ended(2))
+
+    assert await Turn.objects.values_list("parent_id", flat=True).aget(pk=second.turn_id) == first.turn_id
+    assert [getattr(message, "text", "") for message in on.model.requests[1].messages] == ["a", "one", "b"]
+    asked = [event["data"] for event in folded.events.values() if event["kind"] == "user_message"]
+    assert [data["parent"] for data in asked] == [None, str(first.turn_id)]
+
+
 async def test_a_retry_is_a_sibling_that_asks_the_old_message_again(stage: Any) -> None:
     on = await stage([says("one"), [TextDelta(text="tw"), Truncated()], says("two")])
     first = await on.send("a")
