@@ -192,7 +192,7 @@ async def test_the_turn_of_a_living_process_is_left_alone(stage: Any) -> None:
 
     async with asyncio.timeout(10):
         while not on.engine.keeper.is_well(0.2):
-            await asyncio.to_thread(on.engine.keeper.round)
+            await in_thread(on.engine.keeper.round)
     await asyncio.to_thread(on.engine.keeper.stop)
 
     row = await Turn.objects.values_list("attempt", "engine").aget(pk=foreign.turn_id)
@@ -208,7 +208,7 @@ async def test_a_turn_that_was_taken_from_us_and_left_again_waits_until_our_own_
     on = await stage([[TextDelta(text="Old."), asyncio.Event()], says("All of it.")])
     started = await on.send()
     await on.watch(until=lambda folded: folded.draft == "Old.")
-    await asyncio.to_thread(on.engine.keeper.round)  # it is known to be ours
+    await in_thread(on.engine.keeper.round)  # it is known to be ours
     await Turn.objects.aupdate(attempt=2, engine=None, lease_expires_at=LONG_AGO)
 
     folded = await on.watch(until=has_ended())
