@@ -16,7 +16,10 @@ from django.db import close_old_connections, connection
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="verbatim-reader")
+READERS = 2
+"""Threads that read; who comes meanwhile waits for one."""
+
+_readers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="verbatim-reader")
 _orderers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="verbatim-orderer")
 
 

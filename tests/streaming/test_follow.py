@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -15,10 +16,10 @@ from history.draft import Draft
 from history.events import UserMessage
 from history.log import appending
 from history.models import Conversation
-from streaming.database import in_thread
+from streaming.database import READERS, in_thread
 from streaming.errors import Draining
 from streaming.follow import PAGE, follow
-from streaming.frames import CaughtUp, Delta, Event
+from streaming.frames import CaughtUp, Delta, Event, Heartbeat
 from streaming.hub import Hub
 from streaming.tail import KEPT
 from streaming.view import LARGEST
@@ -59,6 +60,35 @@ async def test_a_gap_that_opens_while_a_viewer_catches_up_loses_nothing(async_db
             seen += await numbers(frames, upto=5)
 
     assert seen == [1, 2, 3, 4, 5]
+
+
+async def test_who_waits_for_the_database_hears_heartbeats(
+    async_db: None, django_user_model: Any, settings: Any
+) -> None:
+    """R14: however long it is away, or busy with others."""
+    settings.CHAT = {**settings.CHAT, "HEARTBEAT": 0.02}
+    owner = await django_user_model.objects.acreate(username="ada")
+    conversation = await Conversation.objects.acreate(owner=owner)
+    back = threading.Event()
+    others = [asyncio.create_task(in_thread(back.wait, 20)) for _ in range(READERS)]
+    await asyncio.sleep(0)  # all threads are theirs
+
+    async with asyncio.timeout(20), aclosing(follow(conversation.pk, hub=Hub(asyncio.get_running_loop()))) as frames:
+        meanwhile = [await anext(frames) for _ in range(3)]
+        back.set()
+        then = [frame async for frame in until_caught_up(frames)]
+
+    await asyncio.gather(*others)
+    assert [type(frame) for frame in meanwhile] == [Heartbeat] * 3
+    assert isinstance(then[-1], CaughtUp)
+
+
+async def until_caught_up(frames: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """Everything up to there."""
+    async for frame in frames:
+        yield frame
+        if isinstance(frame, CaughtUp):
+            return
 
 
 async def test_more_events_than_a_tail_keeps_while_a_viewer_catches_up_lose_nothing(
