@@ -74,7 +74,7 @@ class Doorbell:
 
     async def send(self) -> None:
         """Ring, as long as the process lives."""
-        while True:
+        while not _is_cancelled():
             with suppress(TimeoutError):
                 async with asyncio.timeout(SIGN_OF_LIFE):
                     await self._rung.wait()
@@ -96,7 +96,7 @@ class Doorbell:
     async def listen(self) -> None:
         """Hear the others, as long as the process lives."""
         try:
-            while True:
+            while not _is_cancelled():
                 try:
                     await self._listen()
                 except Exception as error:  # whatever the layer raises while it is away
@@ -134,6 +134,13 @@ class Doorbell:
             ring.stops.add(str(stop))
         ring.released |= released
         self._rung.set()
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody wants the end of this task. Layers cancel tasks of their own, wait for them, and take our
+    cancellation for theirs: then it was raised, and nobody heard of it."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _close(layer: BaseChannelLayer) -> None:

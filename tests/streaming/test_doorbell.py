@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
@@ -173,6 +173,26 @@ async def test_a_process_that_ends_leaves_no_connection_behind(redis: RedisProce
     after = await asyncio.to_thread(redis.tell, "CLIENT", "LIST")
     assert len(during.splitlines()) >= 5
     assert len(after.splitlines()) == 1, "only who asks"
+
+
+async def test_a_layer_that_takes_a_cancellation_for_its_own_keeps_nobody_alive(connect: Connect) -> None:
+    """As `flush` of channels_redis does while it waits for its receiver."""
+    is_closing = asyncio.Event()
+
+    class Deaf(RedisPubSubChannelLayer):  # type: ignore[misc]  # it has no types
+        async def new_channel(self, prefix: str = "") -> str:
+            raise ConnectionError
+
+        async def flush(self) -> None:
+            is_closing.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    async with asyncio.timeout(10):
+        async with Process(Deaf).alive():
+            await is_closing.wait()
+
+    assert is_closing.is_set()
 
 
 def test_there_is_no_doorbell_where_nobody_would_hear_it(settings: Any, redis: RedisProcess) -> None:
