@@ -154,8 +154,8 @@ def test_feedback_is_read_once_per_visit_and_not_at_all_in_a_new_conversation(
         expect(answer(chat, number).get_by_role("button", name=UP)).to_be_visible()
     assert asked == []
 
-    chat.reload()
+    with chat.expect_response("**/feedback/"):
+        chat.reload()
     expect(answer(chat, 1)).to_contain_text("It is so.")
 
-    chat.wait_for_function("performance.getEntriesByType('resource').some(({name}) => name.endsWith('/feedback/'))")
     assert len(asked) == 1

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import msgspec
 import psutil
+import pytest
 from msgspec import json
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
@@ -132,6 +133,7 @@ class Room:
         return deaf
 
 
+@pytest.mark.alone
 async def test_viewers_that_never_read_cost_little_slow_nobody_and_miss_nothing(
     kind: Kind, new_site: NewSite, provider: ProviderProcess, measured: Callable[[str], None]
 ) -> None:
@@ -230,6 +232,7 @@ async def die(server: ServerProcess, *, key: str) -> None:
     dead.close()
 
 
+@pytest.mark.alone
 async def test_many_who_come_back_at_once_cost_no_turn_its_lease_and_all_catch_up(
     kind: Kind, new_site: NewSite, provider: ProviderProcess
 ) -> None:
@@ -244,7 +247,7 @@ async def test_many_who_come_back_at_once_cost_no_turn_its_lease_and_all_catch_u
         for text in ("Tell.", "[[long]]"):
             await each(viewer.send(text) for viewer in askers)
             await each(viewer.until(is_over(1)) for viewer in askers)
-        await provider.requests_async(2 * CONVERSATIONS)
+        await provider.requests_async(2 * CONVERSATIONS, timeout=60)
 
         await each(stay(viewer, client, turns=1) for viewer in viewers)
         await each(viewer.cut(goodbye=False) for viewer in viewers)
