@@ -8,13 +8,14 @@ from collections.abc import Callable
 
 from history.conf import chat_settings
 
+CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 BEATS = 10
 """Beats in a lease; `slept` is called when half of one has passed without any."""
 
 
 def elapsed() -> float:
     """Seconds on a clock that also counts those in which the machine was suspended; Linux's monotonic one does not."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+    return time.clock_gettime(CLOCK)
 
 
 class Pulse:
