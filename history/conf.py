@@ -66,8 +66,8 @@ class ChatSettings:
     lease: float = 10.0
     """How long a turn belongs to a process that no longer renews it."""
     lease_renewal: float = 3.0
-    """How often leases are renewed, stops polled and lapsed turns looked for."""
-    max_attempts: int = 2
+    """How often leases are renewed, stops polled and lapsed turns looked for; at most a third of `LEASE`."""
+    max_losses: int = 2
     """Processes that a turn may be lost with; with the last of them it fails, and what was said is kept."""
     doorbell_layer: str = "default"
     """The channel layer over which processes tell each other that there is something to read. In memory: none."""
@@ -98,9 +98,16 @@ class ChatSettings:
     guests: bool = False
     """Sign every anonymous visitor in as a guest of their own; only ever with DEBUG."""
 
+    def __post_init__(self) -> None:
+        if self.lease < 3 * self.lease_renewal:
+            raise ImproperlyConfigured(
+                "CHAT: LEASE must be three times LEASE_RENEWAL or more, or no turn is taken over."
+            )
+
 
 def chat_settings() -> ChatSettings:
-    """The settings in force; `override_settings(CHAT=...)` works. Raises `ImproperlyConfigured` for unknown keys."""
+    """The settings in force; `override_settings(CHAT=...)` works. Raises `ImproperlyConfigured` for unknown keys
+    and for times that do not go together."""
     global _seen
     given: Mapping[str, Any] = getattr(settings, "CHAT", {})
     if _seen[0] is not given:

@@ -28,8 +28,8 @@ FIRST = 1
 
 LAPSED = Q(lease_expires_at__lte=Now())
 """Matches turns that were not renewed in time."""
-RELEASED = Q(engine=None, lease_expires_at__lte=Now())
-"""Matches turns that a process has given back."""
+RELEASED = Q(engine=None)
+"""Matches turns in progress that a process has given back."""
 
 
 _LEASED = Now() + Given("lease", DurationField())
@@ -55,14 +55,15 @@ _CLAIMED = Select(
 
 
 class Abandoned(NamedTuple):
-    """A turn in progress on which nobody works: `still` matches its row for as long as that is so."""
+    """A turn in progress on which nobody works: `still` matches its row for as long as that is so. `engine` is whose
+    it was; None: it was released."""
 
     conversation_id: UUID
     turn_id: UUID
     attempt: int
     status: str
     losses: int
-    released: bool
+    engine: UUID | None
     still: Q
 
 
@@ -154,6 +155,12 @@ def renew(turn_ids: Iterable[UUID], *, engine: UUID, lease: float) -> None:
         turns.update(lease_expires_at=Now() + timedelta(seconds=lease))
 
 
+def verify(turn_ids: Iterable[UUID], *, engine: UUID, lease: float) -> dict[UUID, int]:
+    """Renew what is still this engine's of these turns; the attempts of all that it owns."""
+    renew(turn_ids, engine=engine, lease=lease)
+    return {turn_id: attempt for turn_id, (attempt, _) in owned(engine).items()}
+
+
 def not_mine(turn_ids: Iterable[UUID], *, engine: UUID) -> set[UUID]:
     """Those of these turns that this engine neither owns nor may still claim: gone, ended, or somebody else's."""
     ids = set(turn_ids)
@@ -161,12 +168,15 @@ def not_mine(turn_ids: Iterable[UUID], *, engine: UUID) -> set[UUID]:
     return ids - set(mine.values_list("pk", flat=True))
 
 
-def release(turn_id: UUID, *, attempt: int) -> None:
+def release(turn_id: UUID, *, attempt: int, lease: float) -> None:
     """Edge i, running → running: the turn is nobody's, and whoever sees it may take it over at once. Raises `Fenced`.
-    One that is being stopped keeps its status, and is ended by whoever sees it."""
+    One that is being stopped keeps its status, and is ended by whoever sees it.
+
+    It keeps a lease, because a process of the version before would end a turn without one.
+    """
     with transaction_within(LOCK_TIMEOUT):
         rows = Turn.objects.filter(pk=turn_id, attempt=attempt, status__in=ACTIVE)
-        if not _change(rows, engine=None, lease_expires_at=Now()):
+        if not _change(rows, engine=None, lease_expires_at=Now() + timedelta(seconds=lease)):
             raise Fenced
 
 
@@ -177,7 +187,7 @@ def abandoned(still: Q, *, among: Iterable[UUID] | None = None) -> list[Abandone
         rows = rows.filter(pk__in=list(among))
     found = rows.values_list("conversation_id", "pk", "attempt", "status", "losses", "engine")
     return [
-        Abandoned(conversation_id, pk, attempt, state, losses, engine is None, still)
+        Abandoned(conversation_id, pk, attempt, state, losses, engine, still & Q(engine=engine))
         for conversation_id, pk, attempt, state, losses, engine in found
     ]
 

@@ -25,15 +25,14 @@ def take_over(turn: Abandoned, *, engine: UUID, lease: float) -> int:
         row = Turn.objects.filter(turn.still, pk=turn.turn_id, attempt=turn.attempt, status=Status.RUNNING)
         if not row.update(
             attempt=attempt,
-            losses=F("losses") + (0 if turn.released else 1),
+            losses=F("losses") + (0 if turn.engine is None else 1),
             engine=engine,
             lease_expires_at=Now() + timedelta(seconds=lease),
         ):
             raise Fenced
         DeltaBatch.objects.filter(turn_id=turn.turn_id).delete()
         hops = Event.objects.filter(turn_id=turn.turn_id, kind=Kind.ASSISTANT_MESSAGE).count()
-        log.append(
-            turn.turn_id, TurnRestarted(attempt=attempt, hop=hops, reason="released" if turn.released else "lost")
-        )
+        reason = "released" if turn.engine is None else "lost"
+        log.append(turn.turn_id, TurnRestarted(attempt=attempt, hop=hops, reason=reason))
         log.status = (turn.turn_id, Status.RUNNING)
     return attempt

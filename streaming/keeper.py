@@ -4,6 +4,7 @@ so that no number of viewers can delay it."""
 from __future__ import annotations
 
 import logging
+import math
 from threading import Event, Thread
 from typing import Protocol
 from uuid import UUID
@@ -26,11 +27,17 @@ logger = logging.getLogger(__name__)
 ORPHAN_AGE = 3_600.0
 """Seconds after which stored text of a turn that is not in progress is deleted: nobody will come for it."""
 
+SWEEP = ORPHAN_AGE / 10
+"""Seconds between two looks for such text: each reads all that is stored of drafts."""
+
 
 class Turns(Protocol):
     """The turns that run in this process; see `streaming.tasks`."""
 
+    def is_awake(self) -> bool: ...
     def ids(self) -> frozenset[UUID]: ...
+    def running(self) -> frozenset[UUID]: ...
+    def has_left(self, turn_id: UUID) -> bool: ...
     def room(self) -> int: ...
     def launch(self, turn_id: UUID, *, attempt: int | None = None) -> None: ...
     def stop(self, turn_id: UUID, reason: Reason = ...) -> None: ...
@@ -47,6 +54,9 @@ class Keeper:
         self._ending = False
         self._well_since: float | None = None
         self._renewed_at = 0.0
+        self._began = 0.0
+        self._swept_at = -math.inf
+        self._tried_at: dict[UUID, float] = {}
         self._unowned: frozenset[UUID] = frozenset()
         self._thread = Thread(target=self._loop, name="verbatim-keeper", daemon=True)
 
@@ -74,12 +84,20 @@ class Keeper:
                     logger.exception("leases could not be kept; trying again")
                     self._well_since = None
                     reconnect()
-                self._hurry.wait(chat_settings().lease_renewal)
+                self._hurry.wait(self.pause())
+
+    def pause(self) -> float:
+        """Seconds until the next round: what this one has done must not delay the renewals of the next."""
+        return max(0.0, self._began + chat_settings().lease_renewal - elapsed())
 
     def round(self) -> None:
-        """Renew, pass on stops, launch the forgotten, then go on with the turns of those who are gone."""
+        """Renew, pass on stops, launch the forgotten, then go on with the turns of those who are gone. While the loop
+        hangs nothing of that is done: the turns that it keeps waiting are for others to take."""
         settings = chat_settings()
-        began = elapsed()
+        self._began = elapsed()
+        if not self._turns.is_awake():
+            logger.error("the event loop has stood still for a whole lease; its turns are not renewed")
+            return
         owned = status.owned(self._engine)  # read before the live tasks are listed: a turn may be just starting
         live = self._turns.ids()
         if live:
@@ -88,17 +106,17 @@ class Keeper:
         for turn_id in live:
             if owned.get(turn_id, (0, ""))[1] == Status.STOPPING:
                 self._turns.stop(turn_id, Reason.CANCELLED)
-        self._stop_lost(live - owned.keys())
+        self._stop_lost(self._turns.running() - owned.keys())
         for turn_id in status.forgotten(after=settings.lease_renewal)[: max(0, self._turns.room())]:
             self._turns.launch(turn_id)
         for turn in self._abandoned(owned.keys() - live):
             if turn.turn_id in live:
                 continue  # what another process took from us, and left in its turn: our own task must end first
-            if elapsed() > began + settings.lease_renewal:
+            if self.pause() == 0.0:
                 break  # to renew comes first
+            self._tried_at[turn.turn_id] = elapsed()
             self._go_on(turn)
-        if self.is_well(settings.lease):
-            batches.sweep(older=ORPHAN_AGE)
+        self._sweep()
 
     def note_renewal(self, lease: float) -> None:
         """Renewals go well as long as each comes soon after the last. One that had to wait, for a lock, for a database
@@ -113,31 +131,35 @@ class Keeper:
         return self._well_since is not None and self._renewed_at - self._well_since >= lease
 
     def _stop_lost(self, unowned: frozenset[UUID]) -> None:
-        """Stop what runs here and is not ours any more: deleted, or somebody else's. Seen twice, because a turn that
-        is just starting is not ours yet."""
+        """Stop what runs here and is not ours any more: deleted, or somebody else's. What runs has been committed, so
+        whoever asks after that gets the truth. Seen twice, because a task is there a little longer than its turn."""
         for turn_id in status.not_mine(unowned & self._unowned, engine=self._engine):
             logger.warning("turn %s is not ours any more", turn_id)
             self._turns.stop(turn_id, Reason.INTERRUPTED)
         self._unowned = unowned
 
     def _abandoned(self, orphans: set[UUID]) -> list[Abandoned]:
-        """Turns that are ours without a task, that were released, and, while we are well, whose lease has lapsed."""
+        """Turns that are ours without a task, that were released, and, while we are well, whose lease has lapsed. One
+        that could not be gone on with comes after the others: many that are locked must keep nobody from the rest."""
         found = status.abandoned(Q(engine=self._engine), among=orphans) if orphans else []
-        gone = status.LAPSED if self.is_well(chat_settings().lease) else status.RELEASED
-        return found + [turn for turn in status.abandoned(gone) if turn.turn_id not in orphans]
+        gone = status.RELEASED | status.LAPSED if self.is_well(chat_settings().lease) else status.RELEASED
+        found += [turn for turn in status.abandoned(gone) if turn.turn_id not in orphans]
+        self._tried_at = {turn.turn_id: self._tried_at.get(turn.turn_id, -math.inf) for turn in found}
+        return sorted(found, key=lambda turn: self._tried_at[turn.turn_id])
 
     def _go_on(self, turn: Abandoned) -> None:
-        """Take it over, or end it: if that was asked for, or if too many processes were lost with it."""
+        """Take it over, or end it: if that was asked for, or if too many processes were lost with it. One that is ours
+        and never had a task has lost nobody: its commit was not heard of, and it only has to begin."""
         settings = chat_settings()
-        lost = turn.losses + (0 if turn.released else 1)
+        unheard = turn.engine == self._engine and not self._turns.has_left(turn.turn_id)
+        lost = turn.losses + (0 if unheard or turn.engine is None else 1)
         try:
-            if turn.status == Status.STOPPING or lost >= settings.max_attempts:
+            if turn.status == Status.STOPPING or lost >= settings.max_losses:
                 place = Place(turn.conversation_id, turn.turn_id, turn.attempt)
                 compaction.end_lapsed(place, error=ends.INTERRUPTED, still=turn.still)
                 logger.warning("turn %s was left by its process and has been ended", turn.turn_id)
             elif self._turns.room() > 0:
-                attempt = takeover.take_over(turn, engine=self._engine, lease=settings.lease)
-                logger.warning("turn %s was left by its process and goes on here", turn.turn_id)
+                attempt = turn.attempt if unheard else self._take_over(turn)
                 self._turns.launch(turn.turn_id, attempt=attempt)
         except (Fenced, NotFound):
             logger.info("turn %s goes on in another process", turn.turn_id)
@@ -146,3 +168,13 @@ class Keeper:
             reconnect()
         except Exception:  # whatever is wrong with this one, the others are gone on with
             logger.exception("nothing can be done about turn %s; trying again", turn.turn_id)
+
+    def _take_over(self, turn: Abandoned) -> int:
+        attempt = takeover.take_over(turn, engine=self._engine, lease=chat_settings().lease)
+        logger.warning("turn %s was left by its process and goes on here", turn.turn_id)
+        return attempt
+
+    def _sweep(self) -> None:
+        if self.is_well(chat_settings().lease) and elapsed() - self._swept_at >= SWEEP:
+            self._swept_at = elapsed()
+            batches.sweep(older=ORPHAN_AGE)

@@ -32,6 +32,10 @@ class Pulse:
             self.feel()
             await asyncio.sleep(self._lease / BEATS)
 
+    def is_felt(self) -> bool:
+        """Whether it was, within a lease: if not, the loop hangs. May be called in any thread."""
+        return elapsed() - self._felt_at < self._lease
+
     def feel(self) -> None:
         """Cheap: called per delta."""
         now = elapsed()

@@ -16,7 +16,6 @@ from django.db import connections
 
 from access import limits
 from history import batches, compaction, status
-from history.compaction import Place
 from history.conf import chat_settings
 from history.connections import AWAY
 from history.errors import ChatError, Fenced, NotFound
@@ -24,10 +23,10 @@ from history.events import TurnError
 from history.writer import Writer
 from llm.prices import cost
 from llm.types import ChatModel
-from streaming import claims, ends
-from streaming.claims import Begun, Claimed
+from streaming import ends, gathering
 from streaming.database import in_thread
 from streaming.drive import Cost, Drive
+from streaming.gathering import Begun, Claimed
 from streaming.hub import Hub
 from streaming.limited import with_limits
 from streaming.play import play
@@ -79,9 +78,11 @@ class Tasks:
         self._running: dict[UUID, Running] = {}
         self._expected: set[UUID] = set()
         self._coming: set[UUID] = set()
+        self._left: set[UUID] = set()
         self._drives: set[Drive] = set()
         self._pulse = Pulse(slept=self.verify)
         self.beat = self._pulse.beat
+        self.is_awake = self._pulse.is_felt
         self._verifying: set[asyncio.Task[None]] = set()
 
     def ids(self) -> frozenset[UUID]:
@@ -89,6 +90,14 @@ class Tasks:
         expected = tuple(self._expected)
         coming = tuple(self._coming)  # read first: a turn that begins meanwhile is still missing from neither
         return frozenset((*expected, *coming, *tuple(self._running)))
+
+    def running(self) -> frozenset[UUID]:
+        """Those of them that have a task already."""
+        return frozenset(tuple(self._running))
+
+    def has_left(self, turn_id: UUID) -> bool:
+        """Whether a turn had a task here that failed and could not end it."""
+        return turn_id in self._left
 
     def room(self) -> int:
         """How many turns more this process would carry."""
@@ -105,8 +114,8 @@ class Tasks:
             self._expected.discard(turn_id)
 
     def launch(self, turn_id: UUID, *, attempt: int | None = None, begun: Begun | None = None) -> None:
-        """Run a turn: a queued one, or one that this engine has taken over in `attempt`. May be called from any thread.
-        The task gets an empty context: what called must not reach into it."""
+        """Run a turn: a queued one, or one that is this engine's in `attempt`. May be called from any thread, and again
+        while it runs. The task gets an empty context: what called must not reach into it."""
         self._coming.add(turn_id)
         self._soon(partial(self._begin, turn_id, attempt=attempt, begun=begun))
 
@@ -134,10 +143,8 @@ class Tasks:
             self._loop.call_soon_threadsafe(call, *args)
 
     def _begin(self, turn_id: UUID, *, attempt: int | None, begun: Begun | None) -> None:
-        if self.is_ending:
-            if attempt is not None:
-                self._writer.run(partial(status.release, turn_id, attempt=attempt))
-        elif turn_id not in self._running:
+        if turn_id not in self._running:
+            self._left.discard(turn_id)
             stop = Stop()
             run = self._run(turn_id, stop, attempt=attempt, begun=begun)
             task = self._loop.create_task(run, name=f"verbatim turn {turn_id}", context=Context())
@@ -153,9 +160,12 @@ class Tasks:
     async def _run(self, turn_id: UUID, stop: Stop, *, attempt: int | None, begun: Begun | None) -> None:
         """The top of a turn's task. A turn that fails here still ends in the log, unless it is somebody else's."""
         try:
-            if attempt is None:
-                attempt = await self._write(partial(claims.claim, turn_id, engine=self._engine))
-            if attempt is not None:
+            if attempt is None and not self.is_ending:
+                lease = chat_settings().lease
+                attempt = await self._write(partial(status.claim, turn_id, engine=self._engine, lease=lease))
+            if attempt is not None and self.is_ending:
+                await self._release(turn_id, attempt=attempt)
+            elif attempt is not None:
                 await self._perform(await self._gather(turn_id, attempt=attempt, begun=begun), stop)
         except (Fenced, NotFound):
             logger.info("turn %s is not ours any more", turn_id)
@@ -167,7 +177,7 @@ class Tasks:
 
     async def _gather(self, turn_id: UUID, *, attempt: int, begun: Begun | None) -> Claimed:
         """What the loop needs."""
-        gather = partial(claims.gather, turn_id, attempt=attempt, tools=self._toolbox.specs(), begun=begun)
+        gather = partial(gathering.gather, turn_id, attempt=attempt, tools=self._toolbox.specs(), begun=begun)
         return await self._patiently(gather)
 
     async def _patiently(self, read: Callable[[], T], *, patience: float = PATIENCE) -> T:
@@ -208,7 +218,7 @@ class Tasks:
             try:
                 await drive.run(items)
                 if not drive.has_ended:
-                    await self._release(place)
+                    await self._release(place.turn_id, attempt=place.attempt)
             except (Fenced, NotFound):
                 await self._write(partial(batches.drop, place.turn_id, attempt=place.attempt))
                 raise
@@ -230,7 +240,8 @@ class Tasks:
 
     async def _verify(self, drives: Collection[Drive]) -> None:
         """Show again what is ours, and stop the rest."""
-        verify = partial(claims.verify, [drive.place.turn_id for drive in drives], engine=self._engine)
+        turn_ids = [drive.place.turn_id for drive in drives]
+        verify = partial(status.verify, turn_ids, engine=self._engine, lease=chat_settings().lease)
         ours = await self._patiently(verify, patience=math.inf)
         for drive in drives:
             if ours.get(drive.place.turn_id) == drive.place.attempt:
@@ -238,9 +249,9 @@ class Tasks:
             else:
                 self._stop(drive.place.turn_id, Reason.INTERRUPTED)
 
-    async def _release(self, place: Place) -> None:
+    async def _release(self, turn_id: UUID, *, attempt: int) -> None:
         """Let another process go on with a turn."""
-        await self._write(partial(status.release, place.turn_id, attempt=place.attempt))
+        await self._write(partial(status.release, turn_id, attempt=attempt, lease=chat_settings().lease))
         self._released()
 
     def _model(self, claimed: Claimed, *, price: Cost) -> ChatModel:
@@ -256,7 +267,8 @@ class Tasks:
         try:
             await self._write(partial(compaction.end_broken, turn_id, engine=self._engine, error=error))
         except Exception:
-            logger.exception("turn %s could not be ended; its lease will lapse", turn_id)
+            logger.exception("turn %s could not be ended; the keeper will go on with it", turn_id)
+            self._left.add(turn_id)
 
     async def _write(self, write: Callable[[], T]) -> T:
         """Have the writer do it."""

@@ -28,10 +28,10 @@ from history.options import Options
 from history.prepared import Select, given
 from llm.registry import Profile
 from streaming import engine
-from streaming.claims import Begun
 from streaming.cursor import Cursor
 from streaming.engine import Engine
 from streaming.errors import Busy, Draining, InvalidRequest, TurnActive
+from streaming.gathering import Begun
 from streaming.orders import Order, check
 from streaming.repeats import Again, earlier
 

@@ -59,6 +59,7 @@ def test_models_are_made_once_for_the_settings_in_force() -> None:
     ("chat", "check_id", "complaint"),
     [
         ({"PROFILE": ()}, "verbatim.E001", "unknown keys: PROFILE"),
+        ({"LEASE": 6.0, "LEASE_RENEWAL": 3.0}, "verbatim.E001", "LEASE must be three times LEASE_RENEWAL"),
         ({"PROFILES": ({"name": "x", "api_key_name": "NOT_SET"},)}, "verbatim.E002", "NOT_SET is not set"),
         ({"DEFAULT_PROFILE": "nope"}, "verbatim.E002", "nope"),
         ({"TOOLS": ("tools.builtin.nope",)}, "verbatim.E003", "There is no tool at 'tools.builtin.nope'"),

@@ -18,7 +18,19 @@ from history.events import TurnEnded
 from history.models import Turn
 from history.status import Abandoned
 from history.takeover import take_over
-from tests.history.stage import answered, at_once, batches, engine_of, entries, kinds, running, said, store
+from tests.history.stage import (
+    answered,
+    at_once,
+    batches,
+    engine_of,
+    entries,
+    kinds,
+    new_conversation,
+    new_turn,
+    running,
+    said,
+    store,
+)
 
 
 def abandoned(place: Place, still: Q = status.LAPSED) -> Abandoned:
@@ -61,16 +73,19 @@ def test_who_had_it_writes_nothing_more(user: User) -> None:
     with pytest.raises(Fenced):
         compaction.end_turn(place, message=said("a"), ended=TurnEnded(status="completed"))
     with pytest.raises(Fenced):
-        status.release(place.turn_id, attempt=place.attempt)
+        status.release(place.turn_id, attempt=place.attempt, lease=60.0)
     assert kinds(place.conversation_id) == ["user_message", "turn_restarted"]
 
 
 @pytest.mark.django_db
 def test_one_that_was_released_is_nobodys_loss(user: User) -> None:
-    """R20."""
+    """R20. It is found as what it is, and not as one that has lapsed: its lease has not."""
     place = running(user)
-    status.release(place.turn_id, attempt=place.attempt)
+    new_turn(new_conversation(user))  # is queued, and nobody's loss either
+    status.release(place.turn_id, attempt=place.attempt, lease=60.0)
 
+    assert status.abandoned(status.LAPSED) == []
+    assert [turn.turn_id for turn in status.abandoned(status.RELEASED)] == [place.turn_id]
     take(abandoned(place, status.RELEASED))
 
     assert entries(place.conversation_id)[-1][2]["reason"] == "released"
@@ -78,12 +93,14 @@ def test_one_that_was_released_is_nobodys_loss(user: User) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("meanwhile", ["renewed", "stopped", "ended", "deleted"])
+@pytest.mark.parametrize("meanwhile", ["renewed", "released", "stopped", "ended", "deleted"])
 def test_one_that_is_not_abandoned_after_all_is_left_alone(user: User, meanwhile: str) -> None:
     place = running(user, lease=-1.0)
     turn = abandoned(place)
     if meanwhile == "renewed":
         status.renew([place.turn_id], engine=engine_of(place), lease=60.0)
+    elif meanwhile == "released":
+        status.release(place.turn_id, attempt=place.attempt, lease=-1.0)  # is no loss, so it is to be found anew
     elif meanwhile == "stopped":
         status.request_stop(place.turn_id)
     elif meanwhile == "ended":

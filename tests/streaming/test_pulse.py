@@ -51,6 +51,17 @@ def test_half_a_lease_without_a_beat_is_a_sleep_and_is_told_once(clock: Clock) -
     assert len(told) == 1
 
 
+async def test_a_loop_that_has_stood_still_for_a_lease_is_not_awake(stage: Any, clock: Clock) -> None:
+    on = await stage([])
+    awake = [on.engine.tasks.is_awake()]
+
+    for seconds in (59.0, 1.0):
+        clock.now += seconds
+        awake.append(on.engine.tasks.is_awake())
+
+    assert awake == [True, True, False]
+
+
 async def test_what_is_said_after_a_sleep_is_shown_once_the_turn_is_known_to_be_ours(stage: Any, clock: Clock) -> None:
     more = asyncio.Event()
     end = asyncio.Event()

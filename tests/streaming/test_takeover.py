@@ -175,14 +175,20 @@ async def test_what_is_said_after_tools_that_were_gone_on_with_is_stored_as_the_
     await on.watch(until=has_ended())
 
 
-async def test_a_turn_of_ours_without_a_task_is_taken_at_once(stage: Any, settings: Any) -> None:
+async def test_a_turn_of_ours_that_never_had_a_task_begins_at_once_and_nothing_is_lost(
+    stage: Any, settings: Any
+) -> None:
+    """Its commit was made, and not heard of: whoever made it was told `busy`, perhaps."""
     settings.CHAT = {**settings.CHAT, "LEASE": 600.0}
     on = await stage([says("All of it.")])
-    await left(on, engine=on.engine.id, lease_expires_at=datetime(2100, 1, 1, tzinfo=UTC))
+    far = datetime(2100, 1, 1, tzinfo=UTC)
+    fields = {"status": "running", "attempt": 1, "engine": on.engine.id, "options": {"profile": "demo"}}
+    await Turn.objects.acreate(conversation_id=on.conversation_id, owner=on.user, lease_expires_at=far, **fields)
 
     folded = await on.watch(until=has_ended())
 
-    assert folded.events[1]["kind"] == "turn_restarted"
+    assert [event["kind"] for event in folded.events.values()] == ["assistant_message", "turn_ended"]
+    assert await Turn.objects.values_list("status", "attempt", "losses").aget() == ("completed", 1, 0)
 
 
 async def test_the_turn_of_a_living_process_is_left_alone(stage: Any) -> None:

@@ -6,9 +6,10 @@ import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
-from history.models import Conversation, Turn
+from history.models import Conversation, Event, Turn
 from llm.scripted import says
 from llm.types import Finish, TextDelta
+from streaming.tasks import Tasks
 from tests.streaming.conftest import has_ended
 
 
@@ -49,3 +50,55 @@ async def test_a_turn_that_is_taken_over_as_the_process_ends_is_given_back(stage
 
     row = await Turn.objects.aget(pk=taken.pk)
     assert (row.status, row.engine, row.attempt) == ("running", None, 2)
+
+
+def task_of(turn_id: UUID) -> asyncio.Task[Any]:
+    """The task in which the turn runs."""
+    (task,) = (task for task in asyncio.all_tasks() if task.get_name() == f"verbatim turn {turn_id}")
+    return task
+
+
+async def test_others_are_told_of_what_is_given_back(stage: Any) -> None:
+    """Or it would wait until they look by themselves."""
+    on = await stage([])
+    told: list[str] = []
+    hub, writer, engine = on.engine.hub, on.engine.writer, uuid4()
+    tasks = Tasks(
+        on.engine.loop,
+        engine=engine,
+        hub=hub,
+        writer=writer,
+        models=lambda _: on.model,
+        released=lambda: told.append(""),
+    )
+    taken = await Turn.objects.acreate(
+        conversation_id=on.conversation_id, owner=on.user, status="running", attempt=2, engine=engine
+    )
+
+    await tasks.end(patience=0.0)
+    tasks.launch(taken.pk, attempt=2)
+    await asyncio.sleep(0)  # it begins
+    await task_of(taken.pk)
+
+    assert len(told) == 1
+    assert await Turn.objects.filter(pk=taken.pk, engine=None, status="running").aexists()
+
+
+async def test_a_turn_that_failed_and_could_not_be_ended_is_known_to_be_left(stage: Any) -> None:
+    """Nothing can be done about a log that cannot be read; but it is a loss of ours, and not a turn that has yet to
+    begin."""
+    on = await stage([])
+    conversation = await Conversation.objects.acreate(owner=on.user, last_seq=1)
+    broken = await Turn.objects.acreate(
+        conversation=conversation, owner=on.user, status="running", attempt=1, engine=on.engine.id
+    )
+    await Event.objects.acreate(
+        conversation=conversation, seq=1, turn=broken, kind="assistant_message", data={"hop": "?"}
+    )
+
+    on.engine.tasks.launch(broken.pk, attempt=1)
+    await asyncio.sleep(0)  # it begins
+    await task_of(broken.pk)
+
+    assert on.engine.tasks.has_left(broken.pk)
+    await Turn.objects.filter(pk=broken.pk).aupdate(status="failed")

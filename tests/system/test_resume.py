@@ -31,7 +31,7 @@ from tests.system.viewers import Runs, Viewer, assert_lawful, clipped, fresh_rea
 
 TWO_SERVERS = {"BATCH_INTERVAL": 0.05, "POSITION_POLL": 0.05, "MISSING_DRAFT": 60}
 """What one stores, the other sees soon; and nothing is withdrawn because a busy machine stored it late."""
-KILLED = {"BATCH_CHARS": 1, "LEASE": 1.5, "LEASE_RENEWAL": 0.3, "MAX_ATTEMPTS": 1}
+KILLED = {"BATCH_CHARS": 1, "LEASE": 1.5, "LEASE_RENEWAL": 0.3, "MAX_LOSSES": 1}
 """Every fragment is stored at once, and a dead server's turn is soon ended, not asked again."""
 BYSTANDER = {"LEASE": 3600, "MISSING_DRAFT": 0.3, "POSITION_POLL": 0.1}
 """What was not stored is soon withdrawn, but a dead server's turn is left to others."""

@@ -16,7 +16,7 @@ from tests.system.callers import CHAT, COUNTING, STREAMING_CHAT, Caller, Told
 HELD: Script = [{"text": "One "}, {"gate": "more"}, {"text": "answer."}]
 NAMED: dict[str, Script] = {"held": HELD, "quick": [{"text": "Here."}]}
 RESTLESS = {"LEASE": 1.0, "LEASE_RENEWAL": 0.2}
-FRAIL = {**RESTLESS, "MAX_ATTEMPTS": 1}
+FRAIL = {**RESTLESS, "MAX_LOSSES": 1}
 """A turn that is lost with its process is not asked again."""
 COMPLAINTS = ("Traceback", "took too long", "never awaited", "unclosed", "Unclosed", "was destroyed", "Warning")
 

@@ -21,7 +21,7 @@ from history import batches, committed, compaction, log, status, takeover
 from history.events import TurnEnded, TurnRestarted
 from history.models import ACTIVE, Turn
 from history.progress import progress_of
-from streaming import claims, turns
+from streaming import gathering, turns
 from streaming.drive import Drive
 from streaming.engine import Engine
 from streaming.hub import Hub
@@ -90,7 +90,7 @@ def takes_from_the_living() -> None:
 def forgets_results() -> None:
     """Who takes a turn over runs the tools of its hop once more, the finished ones too."""
     put(Toolbox, "is_idempotent", lambda self, name: True)
-    put(claims, "progress_of", lambda events: progress_of(events)._replace(results={}))
+    put(gathering, "progress_of", lambda events: progress_of(events)._replace(results={}))
 
 
 def repeats_any_tool() -> None:

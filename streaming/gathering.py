@@ -1,8 +1,8 @@
-"""Taking a queued turn: own it, then gather what its loop needs."""
+"""What the loop of a turn needs, gathered: for one that begins, and for one that is gone on with."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -12,7 +12,6 @@ from access.limits import Payer
 from access.profiles import profile_of
 from history import context, status
 from history.compaction import Place
-from history.conf import chat_settings
 from history.context import Said
 from history.errors import NotFound
 from history.models import Turn
@@ -46,20 +45,9 @@ class Begun(NamedTuple):
     last_seq: int
 
 
-def claim(turn_id: UUID, *, engine: UUID) -> int | None:
-    """Own the turn, in this attempt; None if somebody else was first. For the writer's thread: nothing but the change
-    itself."""
-    return status.claim(turn_id, engine=engine, lease=chat_settings().lease)
-
-
-def verify(turn_ids: Collection[UUID], *, engine: UUID) -> dict[UUID, int]:
-    """Renew what is still this engine's of these turns; the attempts of all that it owns."""
-    status.renew(turn_ids, engine=engine, lease=chat_settings().lease)
-    return {turn_id: attempt for turn_id, (attempt, _) in status.owned(engine).items()}
-
-
 def gather(turn_id: UUID, *, attempt: int, tools: tuple[ToolSpec, ...], begun: Begun | None = None) -> Claimed:
-    """What the loop of a claimed turn needs. Raises `UnknownModel` if its profile is gone, `NotFound` if it is."""
+    """What the loop of a turn needs, which is this engine's in this attempt. Raises `UnknownModel` if its profile is
+    gone, `NotFound` if it is."""
     turn, events, last_seq = begun if begun is not None and attempt == status.FIRST else _read(turn_id)
     progress = progress_of(events)
     options = msgspec.convert(turn.options, Options)
