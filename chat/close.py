@@ -31,5 +31,6 @@ BY_CODE = {
     "forbidden": Close.FORBIDDEN,
     "not_found": Close.NOT_FOUND,
     "draining": Close.RESTART,
+    "busy": Close.INTERNAL,
 }
 """The close code for an error that ends the socket. In answer to a frame, only `access_ended` does."""

@@ -116,6 +116,16 @@ SERVESTATIC_ALLOW_ALL_ORIGINS = False
 # --- Data -----------------------------------------------------------------------------------------------------
 
 
+OUTSIDE_THE_POOL = 2  # connections of an engine's own: its writer's and its keeper's
+NO_DEAD_HOST = {  # a database whose host is gone without a word is given up in seconds, not in a quarter of an hour
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,  # milliseconds; a system that has no such thing leaves it out
+}
+
+
 def database(url: str) -> dict[str, Any]:
     """Django's settings for a `sqlite:///` or `postgresql://` URL."""
     # Health checks: a pooled connection that did not survive a restart of the database is replaced, not handed out.
@@ -130,9 +140,11 @@ def database(url: str) -> dict[str, Any]:
         }
     else:
         settings["DISABLE_SERVER_SIDE_CURSORS"] = True  # they outlive the transaction, to which pgbouncer may pool
+        settings["OPTIONS"] = options = NO_DEAD_HOST | options
+        shared = max(1, int(os.environ.get("DATABASE_POOL_MAX", "16")) - OUTSIDE_THE_POOL)
         options["pool"] = {
-            "min_size": int(os.environ.get("DATABASE_POOL_MIN", "2")),
-            "max_size": int(os.environ.get("DATABASE_POOL_MAX", "16")),
+            "min_size": min(shared, int(os.environ.get("DATABASE_POOL_MIN", "2"))),
+            "max_size": shared,
         }
     return settings
 

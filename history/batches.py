@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models.functions import Now
 
 from history.draft import Draft, Stretch
+from history.locks import transaction_within
 from history.models import ACTIVE, IS_ACTIVE, DeltaBatch, Turn
+from history.status import LOCK_TIMEOUT
 
 COLUMNS = ("turn_id", "attempt", "hop", "start", "text", "runs")
 KEY = COLUMNS[:4]
@@ -38,7 +40,7 @@ def insert(fresh: Sequence[tuple[Draft, Stretch]]) -> None:
         )
         for draft, stretch in fresh
     ]
-    with transaction.atomic(), connection.cursor() as cursor:
+    with transaction_within(LOCK_TIMEOUT), connection.cursor() as cursor:
         cursor.executemany(_statement(), rows)
 
 

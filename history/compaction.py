@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from history.errors import Fenced, NotFound
 from history.events import AssistantMessage, Kind, ToolResult, TurnEnded, TurnError
 from history.log import Appending, appending, position
 from history.models import ACTIVE, DeltaBatch, Event, Status, Turn
+from llm.types import total_of
 
 INTERRUPTED = "Interrupted before it finished. It may have taken effect."
 
@@ -58,25 +59,20 @@ def end_turn(place: Place, *, message: AssistantMessage | None, ended: TurnEnded
 
 def cancel_queued(conversation_id: UUID, *, turn_id: UUID) -> bool:
     """Edge g, queued → cancelled: a turn that nobody has begun ends at once. False if somebody has."""
-    with appending(conversation_id) as log:
-        attempt = Turn.objects.filter(pk=turn_id, status=Status.QUEUED).values_list("attempt", flat=True).first()
-        if attempt is None:
-            return False
+    with appending(conversation_id, lock_timeout=status.ORDER_LOCK_TIMEOUT) as log:
         try:
-            status.fence(turn_id, attempt=attempt)
+            status.fence(turn_id, attempt=status.NOT_BEGUN, still=Q(status=Status.QUEUED))
         except Fenced:
             return False
-        _finish(log, Place(conversation_id, turn_id, attempt), TurnEnded(status="cancelled"))
+        _finish(log, Place(conversation_id, turn_id, status.NOT_BEGUN), TurnEnded(status="cancelled"))
     return True
 
 
-def end_lapsed(place: Place, *, error: TurnError, still: Q = status.LAPSED) -> None:
+def end_lapsed(place: Place, *, error: TurnError, still: Q) -> None:
     """End a turn whose process is gone, with what it had said: stored batches become its last message, calls without
     a result get one that says so. Raises `Fenced` if it is not gone after all, `NotFound`."""
     with appending(place.conversation_id, lock_timeout=status.LOCK_TIMEOUT) as log:
-        status.fence(place.turn_id, attempt=place.attempt)  # from here on nobody renews it
-        if not Turn.objects.filter(still, pk=place.turn_id).exists():
-            raise Fenced
+        status.fence(place.turn_id, attempt=place.attempt, still=still)  # from here on nobody renews it
         _end_early(log, place, error)
 
 
@@ -92,17 +88,23 @@ def end_broken(turn_id: UUID, *, engine: UUID, error: TurnError) -> None:
             _end_early(log, place, error)
 
 
-def unanswered(turn_id: UUID) -> Sequence[ToolResult]:
-    """A result for every stored call of a turn that has none."""
-    rows = Event.objects.filter(turn_id=turn_id, kind__in=(Kind.ASSISTANT_MESSAGE, Kind.TOOL_RESULT)).order_by("seq")
+def spoken(turn_id: UUID) -> list[AssistantMessage | ToolResult]:
+    """What is stored of a turn's model and tools, in order."""
+    types = {Kind.ASSISTANT_MESSAGE: AssistantMessage, Kind.TOOL_RESULT: ToolResult}
+    rows = Event.objects.filter(turn_id=turn_id, kind__in=types).order_by("seq").values_list("kind", "data")
+    return [msgspec.convert(data, types[Kind(kind)]) for kind, data in rows]
+
+
+def unanswered(said: Iterable[AssistantMessage | ToolResult]) -> Sequence[ToolResult]:
+    """A result for every call among these that has none."""
     missing: dict[tuple[int, int], ToolResult] = {}
-    for kind, data in rows.values_list("kind", "data"):
-        if kind == Kind.TOOL_RESULT:
-            missing.pop((data["hop"], data["index"]), None)
+    for each in said:
+        if isinstance(each, ToolResult):
+            missing.pop((each.hop, each.index), None)
             continue
-        for index, call in enumerate(msgspec.convert(data, AssistantMessage).tool_calls):
-            missing[data["hop"], index] = ToolResult(
-                hop=data["hop"],
+        for index, call in enumerate(each.tool_calls):
+            missing[each.hop, index] = ToolResult(
+                hop=each.hop,
                 index=index,
                 tool_call_id=call.id,
                 name=call.name,
@@ -125,14 +127,17 @@ def _once(place: Place, **event: object) -> Iterator[None]:
 
 def _end_early(log: Appending, place: Place, error: TurnError) -> None:
     """What is stored becomes the last message, and open calls are answered; a turn that was being stopped is cancelled,
-    any other has failed."""
+    any other has failed. What its earlier calls have used is told; what the last one has, nobody knows."""
     stopping = Turn.objects.filter(pk=place.turn_id, status=Status.STOPPING).exists()
-    for result in unanswered(place.turn_id):
+    said = spoken(place.turn_id)
+    usage = total_of(each.usage for each in said if isinstance(each, AssistantMessage))
+    for result in unanswered(said):
         log.append(place.turn_id, result)
     message = _stored_message(place)
     if message is not None:
         log.append(place.turn_id, message)
-    _finish(log, place, TurnEnded(status="cancelled") if stopping else TurnEnded(status="failed", error=error))
+    cancelled = TurnEnded(status="cancelled", usage=usage, finish_reason="cancelled")
+    _finish(log, place, cancelled if stopping else TurnEnded(status="failed", error=error, usage=usage))
 
 
 def _finish(log: Appending, place: Place, ended: TurnEnded) -> None:

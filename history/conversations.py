@@ -6,12 +6,13 @@ import re
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
+from history import status
 from history.committed import Committed, tell
 from history.errors import NotFound
+from history.locks import transaction_within
 from history.models import IS_ACTIVE, Conversation, DeltaBatch, Event, Feedback, Turn
 from history.stopping import stop
 
@@ -47,7 +48,7 @@ def delete(conversation_id: UUID) -> None:
     active = Turn.objects.filter(IS_ACTIVE, conversation_id=conversation_id)
     for turn_id in active.values_list("pk", flat=True):
         stop(turn_id)
-    with transaction.atomic():
+    with transaction_within(status.ORDER_LOCK_TIMEOUT):
         Conversation.objects.select_for_update().filter(pk=conversation_id).first()
         turns = Turn.objects.filter(conversation_id=conversation_id)
         DeltaBatch.objects.filter(turn_id__in=turns.values("pk")).delete()

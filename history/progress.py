@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from history.context import Said
 from history.events import AssistantMessage, Kind, ToolResult
-from llm.types import Usage
+from llm.types import Usage, total_of
 
 
 class Progress(NamedTuple):
@@ -45,14 +45,6 @@ def progress_of(events: Sequence[Said]) -> Progress:
         return Progress(hop=last.hop + 1, said=events, usage=usage)
     before = [(kind, data) for kind, data in events if not _is_of(last.hop, kind, data)]
     return Progress(hop=last.hop, message=last, results=results, said=before, usage=usage)
-
-
-def total_of(usages: Iterable[Usage | None]) -> Usage | None:
-    """The sum; None as long as no call has reported any."""
-    total: Usage | None = None
-    for usage in usages:
-        total = usage if total is None else total + (usage or Usage())
-    return total
 
 
 def _is_of(hop: int, kind: str, data: Mapping[str, object]) -> bool:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import DurationField, F, Q, QuerySet
 from django.db.models.functions import Now
 
@@ -21,10 +21,12 @@ from history.prepared import Given, Insert, Select, Update, given
 
 LOCK_TIMEOUT = 0.2
 """How long the engine's one writer may wait for a row that somebody else has locked."""
+ORDER_LOCK_TIMEOUT = 2.0
+"""How long an order may, before it is refused. There are few threads for orders."""
 
 FINISH_REASON = 50
-FIRST = 1
-"""The attempt in which a turn is as whoever made it knows it."""
+NOT_BEGUN, FIRST = 0, 1
+"""The attempt of a turn that waits for an engine, and the one in which it is as whoever made it knows it."""
 
 LAPSED = Q(lease_expires_at__lte=Now())
 """Matches turns that were not renewed in time."""
@@ -67,9 +69,15 @@ class Abandoned(NamedTuple):
     still: Q
 
 
-def fence(turn_id: UUID, *, attempt: int) -> None:
-    """Begin a fenced write: hold the turn's row if it is active and still on this attempt, else raise `Fenced`."""
-    if not _FENCE.run(id=turn_id, attempt=attempt):
+def fence(turn_id: UUID, *, attempt: int, still: Q | None = None) -> None:
+    """Begin a fenced write: hold the turn's row if it is active, on this attempt, and matches `still`; else raise
+    `Fenced`."""
+    if still is None:
+        held = _FENCE.run(id=turn_id, attempt=attempt)
+    else:
+        rows = Turn.objects.filter(still, pk=turn_id, attempt=attempt, status__in=ACTIVE)
+        held = rows.update(attempt=attempt)
+    if not held:
         raise Fenced
 
 
@@ -100,7 +108,7 @@ def request_stop(turn_id: UUID) -> bool:
 
     A queued turn is nobody's yet: `history.compaction.cancel_queued` ends it.
     """
-    with transaction.atomic():
+    with transaction_within(ORDER_LOCK_TIMEOUT):
         changed = _change(Turn.objects.filter(pk=turn_id, status=Status.RUNNING), status=Status.STOPPING)
         if changed:
             conversation_id = Turn.objects.values_list("conversation_id", flat=True).get(pk=turn_id)
@@ -147,7 +155,7 @@ def owned(engine: UUID) -> dict[UUID, tuple[int, str]]:
 def renew(turn_ids: Iterable[UUID], *, engine: UUID, lease: float) -> None:
     """Prolong the leases of turns which have a live task in this engine. A row that somebody else has locked is left
     out: until it is free nobody else can take the turn either, and the others must not wait for it."""
-    with transaction.atomic():
+    with transaction_within(LOCK_TIMEOUT):
         turns = Turn.objects.filter(pk__in=list(turn_ids), engine=engine, status__in=ACTIVE)
         if connection.features.has_select_for_update_skip_locked:
             free = turns.select_for_update(skip_locked=True, no_key=True).values("pk")

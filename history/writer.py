@@ -111,8 +111,9 @@ class Writer:
         return job.result
 
     def flush(self) -> None:
-        """A tick at once; a job for `run()`."""
-        self._tick()
+        """A tick at once; a job for `run()`. Raises `OperationalError` if something is still not stored."""
+        if not self._tick():
+            raise OperationalError("the database is away")
 
     def stop(self, *, timeout: float) -> bool:
         """Write what is left and end the thread; False if it took longer than `timeout` seconds."""
@@ -194,21 +195,22 @@ class Writer:
             reconnect()
             return False
         except (DatabaseError, ValueError):
-            self._insert_one_by_one(fresh)
+            return self._insert_one_by_one(fresh)
         return True
 
-    def _insert_one_by_one(self, fresh: Iterable[tuple[Draft, Stretch, int]]) -> None:
+    def _insert_one_by_one(self, fresh: Iterable[tuple[Draft, Stretch, int]]) -> bool:
         """One of the rows is refused: store the others and give up the draft it belongs to."""
         for row in fresh:
             try:
                 self._insert([row])
             except AWAY:
                 reconnect()
-                return
+                return False
             except (DatabaseError, ValueError):
                 logger.exception("the draft of turn %s cannot be stored", row[0].turn_id)
                 self.close(row[0])
                 self._failed(row[0])
+        return True
 
     def _insert(self, fresh: Sequence[tuple[Draft, Stretch, int]]) -> None:
         batches.insert([(draft, stretch) for draft, stretch, _ in fresh])

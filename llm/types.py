@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -131,6 +131,14 @@ class Usage(Value, frozen=True, gc=False):
             cached=self.cached + other.cached,
             reasoning=self.reasoning + other.reasoning,
         )
+
+
+def total_of(usages: Iterable[Usage | None]) -> Usage | None:
+    """The sum; None as long as no call has reported any."""
+    total: Usage | None = None
+    for usage in usages:
+        total = usage if total is None else total + (usage or Usage())
+    return total
 
 
 Delta: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Finish | Usage

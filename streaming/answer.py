@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from functools import partial
 from uuid import UUID
 
 from access.principals import Principal
 from history import status
+from history.connections import AWAY
 from history.events import Kind
 from streaming.cursor import Cursor
-from streaming.database import in_thread
+from streaming.database import patiently
+from streaming.errors import Busy
 from streaming.follow import Frames, follow, go_on
 from streaming.frames import Delta, Event
 from streaming.hub import Hub
@@ -43,8 +46,15 @@ async def until_ended(turn_id: UUID, *, conversation_id: UUID, hub: Hub, princip
                     fresh = tail.after(seen)
                     ended = any(entry.turn_id == turn_id and entry.kind == Kind.TURN_ENDED for entry in fresh)
                 else:
-                    ended = await in_thread(status.has_ended, turn_id)
+                    ended = await _has_ended(turn_id)
                 if ended:
                     return
                 seen = last
             await viewer.wait()
+
+
+async def _has_ended(turn_id: UUID) -> bool:
+    try:
+        return await patiently(partial(status.has_ended, turn_id))
+    except AWAY as error:
+        raise Busy from error

@@ -13,11 +13,15 @@ from typing import ParamSpec, TypeVar
 
 from django.db import close_old_connections, connection
 
+from history.connections import AWAY
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 READERS = 2
 """Threads that read; who comes meanwhile waits for one."""
+PATIENCE, PAUSE = 60.0, 0.5
+"""How long a database that is away is waited for, and how often it is asked, in seconds."""
 
 _readers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="verbatim-reader")
 _orderers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="verbatim-orderer")
@@ -26,6 +30,20 @@ _orderers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="verbatim-order
 async def in_thread(read: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a synchronous function that reads the database; its connection goes back to the pool afterwards."""
     return await _in(_readers, partial(read, *args, **kwargs))
+
+
+async def patiently(read: Callable[[], T], *, patience: float | None = None) -> T:
+    """Read, in a thread, from a database that may be away for a while; past `patience` seconds, or `PATIENCE`,
+    raise what it says."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + (PATIENCE if patience is None else patience)
+    while True:
+        try:
+            return await in_thread(read)
+        except AWAY:
+            if loop.time() > until:
+                raise
+            await asyncio.sleep(PAUSE)
 
 
 async def in_order_thread(order: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeAlias
 from uuid import UUID
 
 from access.principals import Principal
 from history import replay
 from history.conf import chat_settings
+from history.connections import AWAY
 from history.errors import NotFound
 from streaming.cursor import Cursor
-from streaming.database import in_thread
+from streaming.database import PAUSE, patiently
+from streaming.errors import Busy
 from streaming.frames import CaughtUp, Delta, Event, Heartbeat, Reset
 from streaming.hub import Hub
 from streaming.tail import Tail
@@ -37,7 +40,7 @@ async def follow(
     """Every frame past `after`: what was missed, `caught_up`, then live, until the caller closes it.
 
     Raises `NotFound` when the conversation is gone, `AccessEnded` when `principal` may no longer look, `Draining` when
-    the process ends. Whoever folds the frames has what a fresh read has.
+    the process ends, `Busy` when the database is away for too long. Whoever folds the frames has what a fresh read has.
     """
     view = View(after)
     with hub.tail(conversation_id) as tail, hub.viewer(principal, tail=tail) as viewer:
@@ -98,14 +101,17 @@ class Patience:
 async def _catch_up(view: View, tail: Tail, viewer: Viewer, conversation_id: UUID) -> Frames:
     """Bring the view to where the tail begins, from the database."""
     while True:
-        go_on(viewer, tail)
-        reading = asyncio.ensure_future(in_thread(replay.read, conversation_id, after=view.seq, limit=PAGE))
+        read = partial(replay.read, conversation_id, after=view.seq, limit=PAGE)
+        reading = asyncio.ensure_future(patiently(read))
         try:
             while not reading.done():
-                await asyncio.wait({reading}, timeout=viewer.until_beat())
+                go_on(viewer, tail)
+                await asyncio.wait({reading}, timeout=min(viewer.until_beat(), PAUSE))
                 if viewer.is_due():  # a database that is away is no reason for silence
                     yield beat(view)
             page, draft = reading.result()
+        except AWAY as error:
+            raise Busy from error
         finally:
             reading.cancel()
         if view.seq > page.last_seq:

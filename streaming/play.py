@@ -16,11 +16,11 @@ import msgspec
 from history.compaction import INTERRUPTED
 from history.context import fit
 from history.events import AssistantMessage, Source, ToolResult, TurnEnded, TurnError
-from history.progress import Progress, total_of
+from history.progress import Progress
 from llm import types as voice
 from llm.errors import ModelError
 from llm.reply import Reply
-from llm.types import ChatModel, ChatRequest, Delta, TextDelta, ToolCall, Usage
+from llm.types import ChatModel, ChatRequest, Delta, TextDelta, ToolCall, Usage, total_of
 from streaming import ends
 from streaming.stop import Reason, Stop, Stopped
 from tools.tool import ToolContext

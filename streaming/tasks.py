@@ -17,14 +17,13 @@ from django.db import connections
 from access import limits
 from history import batches, compaction, status
 from history.conf import chat_settings
-from history.connections import AWAY
 from history.errors import ChatError, Fenced, NotFound
 from history.events import TurnError
 from history.writer import Writer
 from llm.prices import cost
 from llm.types import ChatModel
 from streaming import ends, gathering
-from streaming.database import in_thread
+from streaming.database import patiently
 from streaming.drive import Cost, Drive
 from streaming.gathering import Begun, Claimed
 from streaming.hub import Hub
@@ -39,9 +38,6 @@ from tools.toolbox import Toolbox
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-PATIENCE, PAUSE = 60.0, 0.5
-"""How long a database that is away is waited for before a turn is given up, and how often it is asked, in seconds."""
 
 SHORT = 1.0
 """Seconds that a turn gets to give itself back."""
@@ -178,18 +174,7 @@ class Tasks:
     async def _gather(self, turn_id: UUID, *, attempt: int, begun: Begun | None) -> Claimed:
         """What the loop needs."""
         gather = partial(gathering.gather, turn_id, attempt=attempt, tools=self._toolbox.specs(), begun=begun)
-        return await self._patiently(gather)
-
-    async def _patiently(self, read: Callable[[], T], *, patience: float = PATIENCE) -> T:
-        """Read from a database that may be away for a while."""
-        until = self._loop.time() + patience
-        while True:
-            try:
-                return await in_thread(read)
-            except AWAY:
-                if self._loop.time() > until:
-                    raise
-                await asyncio.sleep(PAUSE)
+        return await patiently(gather)
 
     async def _perform(self, claimed: Claimed, stop: Stop) -> None:
         place, profile = claimed.place, claimed.profile
@@ -242,7 +227,7 @@ class Tasks:
         """Show again what is ours, and stop the rest."""
         turn_ids = [drive.place.turn_id for drive in drives]
         verify = partial(status.verify, turn_ids, engine=self._engine, lease=chat_settings().lease)
-        ours = await self._patiently(verify, patience=math.inf)
+        ours = await patiently(verify, patience=math.inf)
         for drive in drives:
             if ours.get(drive.place.turn_id) == drive.place.attempt:
                 drive.show()

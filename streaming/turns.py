@@ -5,20 +5,22 @@ Lock order: user, conversation, turn.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import msgspec
 from django.contrib.auth import get_user_model
-from django.db import OperationalError, transaction
+from django.db import transaction
 
 from access import limits, selectors
 from access.principals import Principal, Scope
 from access.profiles import profile_for
 from history import conversations, status, stopping
 from history.conf import chat_settings
+from history.connections import AWAY
 from history.errors import NotFound
 from history.events import Kind, UserMessage
 from history.locks import transaction_within
@@ -36,9 +38,6 @@ from streaming.orders import Order, check
 from streaming.repeats import Again, earlier
 
 TITLE = 80
-LOCK_TIMEOUT = 2.0
-"""Seconds that an order waits for a row that somebody else has locked, before it is refused as `Busy`."""
-
 
 _LOCK_USER = Select(
     lambda: (
@@ -87,29 +86,39 @@ def start_turn(
     check(order)
     turn_id = uuid4()
     here = engine.current()
-    try:
-        with here.tasks.expecting(turn_id) if here else nullcontext(), transaction_within(LOCK_TIMEOUT):
-            _lock_user(principal)
-            found = earlier(principal, conversation_id, order, again=again)
-            if found is None:
-                return _start(principal, conversation_id, order, turn_id=turn_id, here=here)
-            turn = found.turn
-            ended = turn.status not in ACTIVE
-            return Started(turn.pk, turn.conversation_id, found.begin, found.resume, ended=ended)
-    except OperationalError as error:
-        raise Busy from error
+    expecting = here.tasks.expecting(turn_id) if here else nullcontext()
+    with _ordering(), expecting, transaction_within(status.ORDER_LOCK_TIMEOUT):
+        _lock_user(principal)
+        found = earlier(principal, conversation_id, order, again=again)
+        if found is None:
+            return _start(principal, conversation_id, order, turn_id=turn_id, here=here)
+        turn = found.turn
+        ended = turn.status not in ACTIVE
+        return Started(turn.pk, turn.conversation_id, found.begin, found.resume, ended=ended)
 
 
 def stop_turn(principal: Principal, turn_id: UUID) -> bool:
-    """Ask for a turn's end, wherever it runs. False if it is over or being stopped. Raises `NotFound`, `Forbidden`."""
+    """Ask for a turn's end, wherever it runs. False if it is over or being stopped. Raises `NotFound`, `Forbidden`,
+    `Busy`."""
     principal.require(Scope.CHAT)
-    return stopping.stop(selectors.turn(principal, turn_id).pk)
+    with _ordering():
+        return stopping.stop(selectors.turn(principal, turn_id).pk)
 
 
 def delete_conversation(principal: Principal, conversation_id: UUID) -> None:
-    """Stop what runs in a conversation and delete it with all its events. Raises `NotFound`, `Forbidden`."""
+    """Stop what runs in a conversation and delete it with all its events. Raises `NotFound`, `Forbidden`, `Busy`."""
     principal.require(Scope.CHAT)
-    conversations.delete(selectors.conversation(principal, conversation_id).pk)
+    with _ordering():
+        conversations.delete(selectors.conversation(principal, conversation_id).pk)
+
+
+@contextmanager
+def _ordering() -> Iterator[None]:
+    """Refuse as `Busy` what cannot be done now: the database is away, or somebody holds a lock for long."""
+    try:
+        yield
+    except AWAY as error:
+        raise Busy from error
 
 
 def _start(

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from uuid import UUID
 
 from history.conf import chat_settings
 from history.news import Known, news
-from streaming.database import in_thread
+from streaming.database import patiently
 from streaming.tail import Tail
 
 logger = logging.getLogger(__name__)
@@ -77,7 +79,7 @@ class Watch:
         }
         if not known:
             return []
-        found = await in_thread(news, known)
+        found = await patiently(partial(news, known), patience=math.inf)
         again = []
         for conversation_id in known:
             tail = self._tails.get(conversation_id)

@@ -86,8 +86,18 @@ def test_postgresql_is_pooled_without_persistent_connections() -> None:
 
     assert (default["HOST"], default["PORT"], default["NAME"], default["USER"]) == ("db.internal", 5433, "chat", "ada")
     assert default["CONN_MAX_AGE"] == 0
-    assert default["OPTIONS"]["pool"] == {"min_size": 2, "max_size": 7}
+    assert default["OPTIONS"]["pool"] == {"min_size": 2, "max_size": 5}, "two are outside of it"
     assert default["DISABLE_SERVER_SIDE_CURSORS"] is True
+
+
+def test_a_database_whose_host_is_gone_is_given_up_in_seconds_unless_the_url_says_otherwise() -> None:
+    url = "postgresql://ada:pw@db.internal/chat?connect_timeout=3"
+
+    options = settings("DATABASES", DATABASE_URL=url)["DATABASES"]["default"]["OPTIONS"]
+
+    assert int(options["connect_timeout"]) == 3
+    assert options["tcp_user_timeout"] == 10_000
+    assert options["keepalives_idle"] + options["keepalives_interval"] * options["keepalives_count"] < 15
 
 
 def test_redis_carries_the_channel_layer_when_there_is_one() -> None:

@@ -147,7 +147,7 @@ def test_staff_can_stop_a_turn_that_runs(
 
 @pytest.mark.parametrize("by", ["button", "action"])
 def test_a_turn_that_nobody_has_begun_ends_at_once_and_in_the_log(admin_client: Client, turn: Turn, by: str) -> None:
-    Turn.objects.update(status=Status.QUEUED)
+    Turn.objects.update(status=Status.QUEUED, attempt=0)
 
     stop(admin_client, turn, by=by)
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 from django.contrib.auth.models import User
 from django.db import DatabaseError, IntegrityError, OperationalError
@@ -16,7 +17,7 @@ from history.compaction import Place
 from history.errors import Fenced, NotFound
 from history.events import AssistantMessage, ToolResult, TurnEnded, TurnError
 from history.models import DeltaBatch, Event, Status, Turn
-from llm.types import ToolCall
+from llm.types import ToolCall, Usage
 from tests.history.stage import (
     answered,
     at_once,
@@ -200,8 +201,8 @@ def test_a_turn_ends_once_however_many_end_it_at_once(user: User) -> None:
         results = at_once(
             partial(end, place),
             partial(end, place, None),
-            partial(compaction.end_lapsed, place, error=GONE),
-            partial(compaction.end_lapsed, place, error=GONE),
+            partial(compaction.end_lapsed, place, error=GONE, still=status.LAPSED),
+            partial(compaction.end_lapsed, place, error=GONE, still=status.LAPSED),
             partial(give_up, place),
         )
 
@@ -238,7 +239,7 @@ def test_a_lapsed_turn_keeps_what_was_stored_of_it(user: User) -> None:
         [("text", "wer \U0001f600")],
     )
 
-    compaction.end_lapsed(place, error=GONE)
+    compaction.end_lapsed(place, error=GONE, still=status.LAPSED)
 
     _, kind, message = entries(place.conversation_id)[1]
     assert kind == "assistant_message"
@@ -260,7 +261,7 @@ def test_a_lapsed_turn_answers_every_call_that_was_left_open(user: User) -> None
     compaction.end_hop(place, said("a", calls=3))
     compaction.add_result(place, answered("done", index=1))
 
-    compaction.end_lapsed(place, error=GONE)
+    compaction.end_lapsed(place, error=GONE, still=status.LAPSED)
 
     results = [data for _, kind, data in entries(place.conversation_id) if kind == "tool_result"]
     assert [(data["index"], data["tool_call_id"], data["content"], data["is_error"]) for data in results] == [
@@ -272,6 +273,25 @@ def test_a_lapsed_turn_answers_every_call_that_was_left_open(user: User) -> None
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("stop_first", [False, True])
+def test_a_lapsed_turn_says_what_its_calls_have_used(user: User, stop_first: bool) -> None:
+    """R23: as far as anybody knows it; the last call was broken off."""
+    place = running(user, lease=-1)
+    compaction.end_hop(place, msgspec.structs.replace(said("a", calls=1), usage=Usage(prompt=5, completion=7)))
+    compaction.end_hop(place, msgspec.structs.replace(said("b", hop=1, calls=1), usage=Usage(prompt=11)))
+    store(place, [("text", "half")], hop=2)
+    if stop_first:
+        status.request_stop(place.turn_id)
+
+    compaction.end_lapsed(place, error=GONE, still=status.LAPSED)
+
+    ended = entries(place.conversation_id)[-1][2]
+    assert ended["usage"] == {"prompt": 16, "completion": 7}
+    assert ended["finish_reason"] == ("cancelled" if stop_first else None)
+    assert Turn.objects.values_list("prompt_tokens", "completion_tokens").get() == (16, 7)
+
+
+@pytest.mark.django_db
 def test_a_lapsed_turn_keeps_the_text_of_its_last_hop_only(user: User) -> None:
     """The hops before it have their messages; batches of an older attempt are withdrawn text."""
     place = running(user, lease=-1)
@@ -280,7 +300,7 @@ def test_a_lapsed_turn_keeps_the_text_of_its_last_hop_only(user: User) -> None:
     store(Place(place.conversation_id, place.turn_id, 0), [("text", "withdrawn")], hop=1)
     store(place, [("text", "second")], hop=1)
 
-    compaction.end_lapsed(place, error=GONE)
+    compaction.end_lapsed(place, error=GONE, still=status.LAPSED)
 
     messages = [data for _, kind, data in entries(place.conversation_id) if kind == "assistant_message"]
     assert [(data["hop"], data["text"]) for data in messages] == [(0, "first"), (1, "second")]
@@ -293,7 +313,7 @@ def test_a_lapsed_turn_that_was_to_stop_is_cancelled(user: User) -> None:
     store(place, [("text", "half")])
     assert status.request_stop(place.turn_id)
 
-    compaction.end_lapsed(place, error=GONE)
+    compaction.end_lapsed(place, error=GONE, still=status.LAPSED)
 
     assert state(place) == Status.CANCELLED
     assert [data["status"] for _, kind, data in entries(place.conversation_id) if kind == "turn_ended"] == ["cancelled"]
@@ -313,7 +333,7 @@ def test_a_turn_that_has_not_lapsed_is_left_alone(user: User, alive: str) -> Non
     before = entries(place.conversation_id), state(place)
 
     with pytest.raises(Fenced):
-        compaction.end_lapsed(place, error=GONE)
+        compaction.end_lapsed(place, error=GONE, still=status.LAPSED)
 
     assert (entries(place.conversation_id), state(place)) == before
 
@@ -329,7 +349,9 @@ def test_a_turn_that_is_renewed_while_it_is_being_ended_is_left_alone(user: User
         status.renew([place.turn_id], engine=engine, lease=60)
         return not status.abandoned(status.LAPSED)
 
-    ended, renewed = interrupted(partial(compaction.end_lapsed, place, error=GONE), by=renew, before=moment)
+    ended, renewed = interrupted(
+        partial(compaction.end_lapsed, place, error=GONE, still=status.LAPSED), by=renew, before=moment
+    )
 
     assert isinstance(ended, Fenced) if renewed is True else ended is None
     assert state(place) == (Status.RUNNING if renewed is True else Status.FAILED)
@@ -443,7 +465,7 @@ def test_writing_into_a_conversation_that_is_gone_is_not_found(user: User) -> No
         partial(compaction.end_hop, place, said("a")),
         partial(compaction.add_result, place, result),
         partial(compaction.end_turn, place, message=None, ended=COMPLETED),
-        partial(compaction.end_lapsed, place, error=GONE),
+        partial(compaction.end_lapsed, place, error=GONE, still=status.LAPSED),
         partial(compaction.cancel_queued, place.conversation_id, turn_id=place.turn_id),
     ]
 
@@ -461,7 +483,7 @@ def test_calls_without_a_result_are_found_across_hops_and_by_number(user: User) 
     compaction.add_result(place, ToolResult(hop=0, index=1, tool_call_id="", name="b", content="c"))
     compaction.end_hop(place, AssistantMessage(hop=1, tool_calls=twins))
 
-    missing = compaction.unanswered(place.turn_id)
+    missing = compaction.unanswered(compaction.spoken(place.turn_id))
 
     assert [(result.hop, result.index, result.name) for result in missing] == [(0, 0, "a"), (1, 0, "a"), (1, 1, "b")]
     assert all(result.is_error for result in missing)

@@ -8,8 +8,8 @@ import msgspec
 
 from history.context import Said
 from history.events import KINDS, AssistantMessage, EventData, ToolResult, TurnRestarted, UserMessage
-from history.progress import Progress, progress_of, total_of
-from llm.types import ToolCall, Usage
+from history.progress import Progress, progress_of
+from llm.types import ToolCall, Usage, total_of
 
 ASKED = UserMessage(text="Well?")
 

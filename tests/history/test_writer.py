@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import nullcontext, suppress
 from functools import partial
 from itertools import pairwise
 from threading import Barrier, Semaphore
@@ -381,6 +382,33 @@ def test_a_job_outlasts_a_database_that_is_away(user: User, start: Start) -> Non
     job.result(WAIT)
 
     assert kinds(place.conversation_id) == ["user_message", "assistant_message"]
+
+
+def test_a_flush_that_stored_nothing_is_tried_again(user: User, start: Start) -> None:
+    """Whoever flushes a draft closes it next."""
+    writer, draft = start(interval=FAST), Watched(running(user))
+    draft.say("the last words")
+    in_writer(writer, be_impatient)
+    tried = Semaphore(0)
+    lost: list[str] = []
+
+    def flush_and_close() -> None:
+        if connection.vendor == "postgresql" and not lost:
+            lost.append("the connection")
+            with suppress(OperationalError), connection.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        tried.release()
+        writer.open(draft)
+        writer.flush()
+        writer.close(draft)
+
+    with lock(running(user)) if connection.vendor == "sqlite" else nullcontext():
+        job = writer.run(flush_and_close)
+        assert tried.acquire(timeout=WAIT)
+        assert tried.acquire(timeout=WAIT)
+    job.result(WAIT)
+
+    assert batches(draft.turn_id) == [(0, "the last words")]
 
 
 def test_a_job_is_given_up_when_its_time_is_over(user: User, start: Start) -> None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
+from django.db import OperationalError, connection
 
 from history.committed import Entry
 from history.draft import Draft
 from history.events import UserMessage
 from history.log import appending
 from history.models import Conversation
+from streaming import database
+from streaming.answer import until_ended
 from streaming.database import READERS, in_thread
-from streaming.errors import Draining
+from streaming.errors import Busy, Draining
 from streaming.follow import PAGE, follow
 from streaming.frames import CaughtUp, Delta, Event, Heartbeat
 from streaming.hub import Hub
@@ -81,6 +84,65 @@ async def test_who_waits_for_the_database_hears_heartbeats(
     await asyncio.gather(*others)
     assert [type(frame) for frame in meanwhile] == [Heartbeat] * 3
     assert isinstance(then[-1], CaughtUp)
+
+
+async def test_who_comes_while_the_database_is_away_waits_for_it(
+    async_db: None, django_user_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R19."""
+    monkeypatch.setattr(database, "PAUSE", 0.01)
+    owner = await django_user_model.objects.acreate(username="ada")
+    conversation = await Conversation.objects.acreate(owner=owner)
+    await in_thread(append, conversation.pk, 2)
+
+    frames = follow(conversation.pk, hub=here())
+    async with failing([OperationalError("away")] * 3) as left, asyncio.timeout(20), aclosing(frames):
+        seen = [frame async for frame in until_caught_up(frames)]
+
+    assert not left
+    assert [type(frame) for frame in seen] == [Event, Event, CaughtUp]
+
+
+async def test_who_comes_to_a_database_that_stays_away_is_told_to_come_back(
+    async_db: None, django_user_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "PATIENCE", -1.0)
+    owner = await django_user_model.objects.acreate(username="ada")
+    conversation = await Conversation.objects.acreate(owner=owner)
+
+    frames = follow(conversation.pk, hub=here())
+    async with failing([OperationalError("away")]), asyncio.timeout(20), aclosing(frames):
+        with pytest.raises(Busy):
+            await anext(frames)
+    async with failing([OperationalError("away")]), asyncio.timeout(20):
+        with pytest.raises(Busy):
+            await until_ended(uuid4(), conversation_id=conversation.pk, hub=here())
+
+
+def here() -> Hub:
+    return Hub(asyncio.get_running_loop())
+
+
+@asynccontextmanager
+async def failing(failures: list[Exception]) -> AsyncIterator[list[Exception]]:
+    """So many statements of the threads that read fail. What is left of them."""
+    everybody = threading.Barrier(READERS)
+
+    def fail(execute: Callable[..., Any], *statement: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return execute(*statement)
+
+    def change(how: str) -> None:
+        everybody.wait(20)  # each thread changes its own
+        getattr(connection.execute_wrappers, how)(fail)
+
+    await asyncio.gather(*[in_thread(change, "append") for _ in range(READERS)])
+    try:
+        yield failures
+    finally:
+        failures.clear()
+        await asyncio.gather(*[in_thread(change, "remove") for _ in range(READERS)])
 
 
 async def until_caught_up(frames: AsyncIterator[Any]) -> AsyncIterator[Any]:

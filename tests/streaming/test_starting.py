@@ -26,7 +26,7 @@ from streaming.errors import InvalidRequest
 from streaming.orders import Order
 from streaming.turns import start_turn
 
-FRAME = ("SAVEPOINT", "RELEASE", "SET LOCAL")
+FRAME = ("SAVEPOINT", "RELEASE", "SELECT set_config")
 """What goes around the statements that do something."""
 
 

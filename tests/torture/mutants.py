@@ -40,7 +40,7 @@ def put(owner: Any, name: str, value: Any) -> None:
 
 def no_fence() -> None:
     """A process that lost a turn writes all the same."""
-    put(status, "fence", lambda turn_id, *, attempt: None)
+    put(status, "fence", lambda turn_id, **which: None)
     put(status, "end", partial(_end, status.end))
     put(Tasks, "verify", lambda self: None)
 
