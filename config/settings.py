@@ -204,5 +204,8 @@ LOGGING = {
     "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["stderr"], "level": os.environ.get("LOG_LEVEL", "INFO").upper()},
-    "loggers": {"django": {"handlers": ["stderr"], "level": "INFO", "propagate": False}},  # else it keeps its own
+    "loggers": {
+        "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},  # else it keeps its own
+        "channels_redis": {"level": "CRITICAL"},  # a Redis that is away is told of once, by the doorbell
+    },
 }

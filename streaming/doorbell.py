@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -40,19 +39,19 @@ class Ring(msgspec.Struct, omit_defaults=True):
 
 
 class Doorbell:
-    """Rings for, and listens to, all processes with the same channel layer. One message is on its way at a time;
-    what comes meanwhile goes into the next. Everything but `ring` is for the engine's loop."""
+    """Rings for, and listens to, all processes with the same channel layer, which is nobody else's here. One message is
+    on its way at a time; what comes meanwhile goes into the next. Everything but `ring` is for the engine's loop."""
 
     def __init__(
         self,
-        connect: Callable[[], BaseChannelLayer],
+        layer: BaseChannelLayer,
         *,
         engine: UUID,
         loop: asyncio.AbstractEventLoop,
         heard: Callable[[Ring], None],
     ) -> None:
-        self._connect = connect
-        self._layer = connect()
+        self._layer = layer
+        self._channel: str | None = None
         self._loop = loop
         self._heard = heard
         self._me = engine.hex
@@ -103,19 +102,20 @@ class Doorbell:
                     if self._is_well:
                         logger.warning("the doorbell is away, what happens elsewhere is polled for: %r", error)
                         self._is_well = False
-                broken, self._layer = self._layer, self._connect()
-                await _close(broken)
+                await _close(self._layer, within=2 * DEAF)  # what is being sent has its own time-out, and is waited for
                 await asyncio.sleep(AGAIN)
         finally:
-            await _close(self._layer)
+            await _close(self._layer, within=AGAIN)
 
     async def _listen(self) -> None:
         async with asyncio.timeout(DEAF):
-            channel = await self._layer.new_channel()
-            await self._layer.group_add(GROUP, channel)
+            if self._channel is not None:  # some layers would go on to keep what is sent there
+                await self._layer.group_discard(GROUP, self._channel)
+            self._channel = await self._layer.new_channel()
+            await self._layer.group_add(GROUP, self._channel)
         while True:
             async with asyncio.timeout(DEAF):
-                message = await self._layer.receive(channel)
+                message = await self._layer.receive(self._channel)
             if not self._is_well:
                 logger.warning("the doorbell is back")
                 self._is_well = True
@@ -143,21 +143,22 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def _close(layer: BaseChannelLayer) -> None:
-    """Close the connections of a layer that is thrown away. `flush` does it where nothing is kept; anywhere else it
-    would delete what others have there."""
+async def _close(layer: BaseChannelLayer, *, within: float) -> None:
+    """Close the connections of a layer, which makes new ones when it is used again: a new layer would be kept by the
+    loop for as long as that lives. `flush` does it where nothing is kept; anywhere else it would delete what others
+    have there."""
     from channels_redis.pubsub import RedisPubSubChannelLayer  # not before there is such a layer
 
     close = layer.flush if isinstance(layer, RedisPubSubChannelLayer) else getattr(layer, "close_pools", None)
     if close is not None:
         with suppress(Exception):  # whatever the layer raises while it is away
-            async with asyncio.timeout(2 * DEAF):  # what is being sent has its own time-out, and is waited for
+            async with asyncio.timeout(within):
                 await close()
 
 
-def shared() -> Callable[[], BaseChannelLayer] | None:
-    """Makes connections of our own to the layer that processes share; None if there is none, so nobody would hear."""
+def shared() -> BaseChannelLayer | None:
+    """The layer that processes share, with connections of our own; None if there is none, so nobody would hear."""
     alias = chat_settings().doorbell_layer
     if alias not in channel_layers.configs or isinstance(channel_layers[alias], InMemoryChannelLayer):
         return None
-    return partial(channel_layers.make_backend, alias)
+    return channel_layers.make_backend(alias)

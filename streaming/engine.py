@@ -26,8 +26,10 @@ from streaming.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
-LAST_WORDS = 1.0
-"""Seconds in which requests that are being answered when the process ends may come to their end."""
+HASTE = 1.5
+"""Seconds that the end of a process takes beyond its patience with answers. What hangs then is left as it is."""
+LAST_WRITES = 0.25
+"""Seconds of them that are left to the threads, so that they store what they have."""
 
 
 class Engine:
@@ -49,23 +51,25 @@ class Engine:
             loop, engine=self.id, hub=self.hub, writer=self.writer, models=models, released=self._turn_released
         )
         self.keeper = Keeper(self.id, self.tasks)
-        connect = shared()
-        self.doorbell = connect and Doorbell(connect, engine=self.id, loop=loop, heard=self._heard)
-        self.draining = False
+        layer = shared()
+        self.doorbell = layer and Doorbell(layer, engine=self.id, loop=loop, heard=self._heard)
         self.requests: set[asyncio.Task[Any]] = set()
         """HTTP requests that are being answered."""
-        self._chores: list[asyncio.Task[None]] = []
+        self._chores: list[asyncio.Task[Any]] = []
 
     def start(self) -> None:
         """Begin to run turns and to look after them."""
         committed.listeners += [self.hub.committed, self._committed]
         self.writer.start()
         self.keeper.start()
-        self._chores = [
-            self.loop.create_task(chore(), name=f"verbatim {chore.__name__}", context=Context())
-            for chore in self._all_chores()
-        ]
+        for chore in self._all_chores():
+            self._have_done(chore)
         logger.info("engine %s started", self.id)
+
+    def _have_done(self, chore: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]:
+        task = self.loop.create_task(chore(), name=f"verbatim {chore.__name__}", context=Context())
+        self._chores.append(task)
+        return task
 
     def _all_chores(self) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
         yield from (self.hub.keep_time, self.hub.keep_positions, self.hub.keep_rights, self.hub.watch.keep)
@@ -73,29 +77,39 @@ class Engine:
         if self.doorbell is not None:
             yield from (self.doorbell.send, self.doorbell.listen)
 
+    @property
+    def draining(self) -> bool:
+        """Whether this process is on its way out."""
+        return self.tasks.is_ending
+
     async def drain(self, *, patience: float) -> None:
         """Take no new turns, give the hops in progress `patience` seconds to end, release what is left, store
         everything, send the viewers away and let them be told so."""
-        self.draining = True
+        until = self.loop.time() + patience + HASTE
         await self.tasks.end(patience=patience)
-        if self.doorbell is not None:
-            with suppress(TimeoutError):  # what is released is found without it, a little later
-                async with asyncio.timeout(LAST_WORDS / 2):
-                    await self.doorbell.send_now()
         self.hub.close()
-        if self.requests:
-            await asyncio.wait(self.requests, timeout=LAST_WORDS)
-        await self.close()
+        last: list[asyncio.Future[Any]] = [*self.requests]
+        if self.doorbell is not None:  # what is released is found without it, a little later
+            last.append(self._have_done(self.doorbell.send_now))
+        if last:
+            await asyncio.wait(last, timeout=max(0.0, until - LAST_WRITES - self.loop.time()))
+        await self.close(within=max(LAST_WRITES, until - self.loop.time()))
 
-    async def close(self) -> None:
-        """Store what is left, end the threads and chores. The engine cannot be started again."""
+    async def close(self, *, within: float = HASTE) -> None:
+        """Store what is left, end the threads and chores, for so many seconds. The engine cannot be started again."""
         for listener in (self.hub.committed, self._committed):
             if listener in committed.listeners:
                 committed.listeners.remove(listener)
         for chore in self._chores:
             chore.cancel()
-        await asyncio.gather(asyncio.to_thread(self.keeper.stop), asyncio.to_thread(self.writer.stop, timeout=1.0))
-        await registry().aclose()
+        last = (
+            asyncio.to_thread(self.keeper.stop, timeout=within),
+            asyncio.to_thread(self.writer.stop, timeout=within),
+            registry().aclose(),
+        )
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await asyncio.gather(*last)
         logger.info("engine %s stopped", self.id)
 
     def _draft_failed(self, draft: Draft) -> None:

@@ -64,11 +64,11 @@ class Keeper:
         """Begin to keep."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the thread, after the round it is in."""
+    def stop(self, *, timeout: float = 1.0) -> None:
+        """End the thread, after the round it is in, unless that takes longer than `timeout` seconds."""
         self._ending = True
         self._hurry.set()
-        self._thread.join(timeout=1.0)
+        self._thread.join(timeout)
 
     def hurry(self) -> None:
         """Have the next round begin at once."""

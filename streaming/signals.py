@@ -39,7 +39,7 @@ def _wrap(number: signal.Signals, engine: Engine) -> None:
         if engine.draining:
             _pass_on(server, signum, frame)
             return
-        engine.draining = True
+        engine.tasks.is_ending = True
         engine.loop.call_soon_threadsafe(begin, signum)
 
     def begin(signum: int) -> None:

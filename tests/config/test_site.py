@@ -53,7 +53,7 @@ def _unplugged(*args: Any) -> Any:
 def test_while_it_drains_it_is_not_ready(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.new_event_loop()
     leaving = engine.Engine(loop)
-    leaving.draining = True
+    leaving.tasks.is_ending = True
     monkeypatch.setattr(engine, "_engine", leaving)
 
     response = client.get("/ready/")

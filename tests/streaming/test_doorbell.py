@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -23,10 +24,10 @@ Connect = Callable[[], BaseChannelLayer]
 class Process:
     """One end of the doorbell, and what it has heard."""
 
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, layer: BaseChannelLayer) -> None:
         self.id = uuid4()
         self.heard: asyncio.Queue[Ring] = asyncio.Queue()
-        self.doorbell = Doorbell(connect, engine=self.id, loop=asyncio.get_running_loop(), heard=self.heard.put_nowait)
+        self.doorbell = Doorbell(layer, engine=self.id, loop=asyncio.get_running_loop(), heard=self.heard.put_nowait)
 
     async def hears(self, wanted: Callable[[Ring], bool] = lambda ring: True) -> Ring:
         """The next ring that is wanted."""
@@ -60,7 +61,7 @@ def connect(redis: RedisProcess) -> Connect:
 @pytest.fixture
 async def two(connect: Connect) -> AsyncIterator[tuple[Process, Process]]:
     """Two processes that hear each other."""
-    async with Process(connect).alive() as one, Process(connect).alive() as other:
+    async with Process(connect()).alive() as one, Process(connect()).alive() as other:
         await one.hears()
         await other.hears()
         yield one, other
@@ -129,22 +130,57 @@ async def test_after_redis_was_restarted_rings_are_heard_again(
     assert (await other.hears(told)).released
 
 
-async def test_a_redis_that_takes_connections_and_says_nothing_is_left(connect: Connect) -> None:
+async def test_a_redis_that_takes_connections_and_says_nothing_is_left(redis: RedisProcess, connect: Connect) -> None:
     """As one that is paused, or whose machine is gone."""
+    taken: list[asyncio.StreamWriter] = []
+    is_taken = asyncio.Event()
 
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
+        taken.append(writer)
+        is_taken.set()
+
+    await asyncio.to_thread(redis.stop)
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", redis.port)
+    async with Process(connect()).alive() as one:
+        await is_taken.wait()
+        silent.close()  # what it has taken stays open
+        await asyncio.to_thread(redis.start)
+        async with Process(connect()).alive() as other:
+            other.doorbell.ring(released=True)
+            heard = await one.hears()
+
+    for writer in taken:
         writer.close()
+    assert heard.sender == other.id.hex
 
-    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
-    host, port = silent.sockets[0].getsockname()
-    layers = iter([RedisPubSubChannelLayer(hosts=[f"redis://{host}:{port}/0"])])
-    async with Process(connect).alive() as one, Process(lambda: next(layers, connect())).alive() as other:
-        one.doorbell.ring(released=True)
-        heard = await other.hears()
 
-    silent.close()
-    assert heard.sender == one.id.hex
+class Away(RedisPubSubChannelLayer):  # type: ignore[misc]  # it has no types
+    """Its Redis is not there."""
+
+    tries = 0
+    is_tired = asyncio.Event()
+
+    async def new_channel(self, prefix: str = "") -> str:
+        Away.tries += 1
+        if Away.tries >= 20:
+            self.is_tired.set()
+        raise ConnectionError
+
+
+async def test_a_redis_that_is_away_for_long_leaves_nothing_behind_for_each_try(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R18: a loop keeps every layer that was used on it, to close it, and could not be closed for so many."""
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"{__name__}.Away"}}
+    monkeypatch.setattr("streaming.doorbell.AGAIN", 0.0)
+    layer = shared()
+    assert layer is not None
+
+    async with Process(layer).alive():
+        await Away.is_tired.wait()
+
+    gc.collect()
+    assert sum(type(found) is Away for found in gc.get_objects()) == 2, "the site's, and the doorbell's"
 
 
 async def test_a_layer_that_is_left_takes_nothing_of_others_with_it(redis: RedisProcess) -> None:
@@ -154,7 +190,7 @@ async def test_a_layer_that_is_left_takes_nothing_of_others_with_it(redis: Redis
     channel = await site.new_channel()
     await site.group_add("theirs", channel)
 
-    async with Process(core).alive() as one, Process(core).alive() as other:
+    async with Process(core()).alive() as one, Process(core()).alive() as other:
         one.doorbell.ring(released=True)
         await other.hears()
     await site.group_send("theirs", {"type": "hello"})
@@ -165,7 +201,7 @@ async def test_a_layer_that_is_left_takes_nothing_of_others_with_it(redis: Redis
 
 
 async def test_a_process_that_ends_leaves_no_connection_behind(redis: RedisProcess, connect: Connect) -> None:
-    async with Process(connect).alive() as one, Process(connect).alive() as other:
+    async with Process(connect()).alive() as one, Process(connect()).alive() as other:
         await one.hears()
         await other.hears()
         during = await asyncio.to_thread(redis.tell, "CLIENT", "LIST")
@@ -189,7 +225,7 @@ async def test_a_layer_that_takes_a_cancellation_for_its_own_keeps_nobody_alive(
                 await asyncio.Event().wait()
 
     async with asyncio.timeout(10):
-        async with Process(Deaf).alive():
+        async with Process(Deaf()).alive():
             await is_closing.wait()
 
     assert is_closing.is_set()

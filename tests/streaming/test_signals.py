@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
+from channels.layers import InMemoryChannelLayer
 
+from access.profiles import registry
+from llm.retries import with_retries
+from llm.types import ChatRequest, Delta
+from streaming.doorbell import Doorbell
 from streaming.engine import Engine
 from streaming.signals import end_with_signals
 
@@ -40,3 +47,39 @@ def test_a_signal_that_the_process_was_told_to_ignore_stays_ignored(engine: Engi
 
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     assert callable(signal.getsignal(signal.SIGTERM))
+
+
+class Hangs(InMemoryChannelLayer):  # type: ignore[misc]  # it has no types
+    """A layer, and a model, that never comes to an end of anything."""
+
+    async def group_send(self, group: str, message: Any) -> None:
+        await asyncio.Event().wait()
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+        await asyncio.Event().wait()
+        yield
+
+    async def aclose(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_process_ends_whatever_hangs(stage: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis, a provider's connection, a request, the database."""
+    settings.CHAT = {**settings.CHAT, "MAX_TURNS": 100}  # these have a registry of their own
+    monkeypatch.setattr("streaming.engine.HASTE", 0.3)
+    on = await stage([])
+    engine, goes_on = on.engine, threading.Event()
+    engine.doorbell = Doorbell(Hangs(), engine=engine.id, loop=engine.loop, heard=lambda ring: None)
+    registry()._models["hangs"] = with_retries(Hangs(), total=1.0)
+    request = asyncio.create_task(asyncio.Event().wait())
+    engine.requests.add(request)
+    write = engine.writer.run(goes_on.wait)
+
+    async with asyncio.timeout(10):
+        await engine.drain(patience=0.0)
+
+    assert not request.done()
+    assert not write.done()
+    goes_on.set()
+    request.cancel()
+    registry()._models.clear()

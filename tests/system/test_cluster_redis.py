@@ -12,7 +12,7 @@ import pytest
 from tests.client import Client, Socket, caught_up, ended, says
 from tests.provider import ProviderProcess
 from tests.redis import RedisProcess
-from tests.server import NewSite
+from tests.server import Kind, NewSite
 from tests.system.behind import BEHIND, listen, p99
 from tests.system.cluster import LONG, Cluster, scaled, started
 from tests.system.viewers import fresh_read
@@ -143,6 +143,32 @@ async def hear_for(viewer: Socket, *, since: float, seconds: float) -> list[floa
     return await listen(viewer, until=lambda _: time.time() > since + seconds, since=since)
 
 
+async def test_a_process_is_interrupted_in_time_though_redis_hangs(
+    kind: Kind, pair: Cluster, provider: ProviderProcess
+) -> None:
+    """What would tell of its turn says nothing any more; the turn is given back all the same."""
+    provider.script(named={"brief": BRIEF})
+    conversation = await pair.clients[0].new_conversation()
+    with await asyncio.to_thread(pair.site.start, kind) as server:
+        async with pair.client(server).socket(conversation) as viewer:
+            await viewer.send("[[brief]]")
+            await viewer.until(says("Not yet"))
+            pair.redis.pause()
+            since = time.monotonic()
+            server.interrupt()
+            try:
+                await asyncio.gather(viewer.until_closed(), asyncio.to_thread(server.wait))
+                seconds = time.monotonic() - since
+            finally:
+                pair.redis.resume()
+
+    await asyncio.to_thread(provider.open_gate, "brief")
+    async with pair.clients[0].socket(conversation, folded=viewer.folded.reconnected()) as viewer:
+        await viewer.until(ended(), seconds=LATE)
+    assert viewer.folded.events[2]["data"]["reason"] == "released"
+    assert seconds <= 2.0
+
+
 async def test_a_redis_that_is_gone_for_good_costs_time_and_nothing_else(
     pair: Cluster, provider: ProviderProcess
 ) -> None:
@@ -168,3 +194,4 @@ async def test_a_redis_that_is_gone_for_good_costs_time_and_nothing_else(
             answers += [event["data"]["status"] for event in fresh.events.values() if event["kind"] == "turn_ended"]
 
     assert answers == ["completed", "cancelled"] * 2
+    assert pair.tracebacks() == []

@@ -233,7 +233,7 @@ async def delete(on: Stage) -> None:
 
 async def close(on: Stage) -> None:
     on.engine.hub.close()
-    on.engine.draining = True
+    on.engine.tasks.is_ending = True
 
 
 async def deactivate(on: Stage) -> None:
