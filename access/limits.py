@@ -2,8 +2,8 @@
 
 All of it is counted in the database. Turns are counted where they are, under the lock on their owner's row. A model
 call first holds the most that it may use; what it did use takes the place of that when it ends. A call is let through
-while anything is left, so a day's limit is overshot by one call at most, however many processes there are. What was
-held by a process that died stays held until midnight.
+while anything is left, so a day's limit is overshot by one call at most, however many processes there are. What a
+process held that died is settled by whoever goes on with its turns (`access/holds.py`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from itertools import starmap
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from django.db import IntegrityError
 from django.db.models import Case, F, Q, QuerySet, When
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from access import holds
 from access.errors import QuotaExceeded, RateLimited
-from access.models import Spending
+from access.holds import Amount, spending
+from access.models import Hold, Spending
 from access.principals import Principal, UserId
 from history.conf import chat_settings
 from history.locks import transaction_within
@@ -54,16 +57,6 @@ class Limits(NamedTuple):
     def by_day(self) -> bool:
         """Whether calls must be counted."""
         return self.tokens is not None or self.cost is not None
-
-
-class Hold(NamedTuple):
-    """What a model call has been granted; to be given to `settle`."""
-
-    owner_id: UserId
-    accounts: tuple[int, ...]
-    day: date
-    tokens: int
-    cost: Decimal
 
 
 class Counted(NamedTuple):
@@ -124,10 +117,12 @@ def admit(principal: Principal) -> dict[UUID, UUID]:
     for each in limits:
         _check_turns(each, [turn for turn in turns if each.account in (0, turn.key_id)])
     if any(each.by_day for each in limits):
-        today = _today()
-        spent = {row.key_id: row for row in _spending(payer.owner_id, [each.account for each in limits], day=today)}
-        for each in limits:
-            _check_day(each, spent.get(each.account) or Spending(), day=today)
+        try:
+            _check_days(payer, limits)
+        except RateLimited:
+            if not holds.settle_left(payer.owner_id):
+                raise
+            _check_days(payer, limits)
     return {turn.conversation_id: turn.id for turn in turns if turn.status in ACTIVE}
 
 
@@ -136,30 +131,45 @@ def is_by_day(payer: Payer) -> bool:
     return any(each.by_day for each in limits_of(payer))
 
 
-def reserve(payer: Payer, *, tokens: int, cost: Decimal) -> Hold:
-    """Hold the most that a model call may use, on every account that has a limit. Raises `QuotaExceeded` if nothing
-    is left of one. For the writer's thread: it waits for no lock for long."""
-    limits = [each for each in limits_of(payer) if each.by_day]
-    hold = Hold(payer.owner_id, tuple(each.account for each in limits), _today(), tokens, cost)
-    with transaction_within(LOCK_TIMEOUT):
-        for each in limits:
-            if not _hold(hold, each):
-                _open(hold, each.account)
-                if not _hold(hold, each):
-                    raise QuotaExceeded
-    return hold
+def hold_for(payer: Payer, *, turn_id: UUID, attempt: int, most: Amount, prompt: Amount) -> Hold:
+    """What is to be held for a model call of this attempt of a turn: the most that it may use. Its prompt is what it
+    uses at least. Nothing is held before it is given to `reserve`; made once per call."""
+    return Hold(
+        owner_id=payer.owner_id,
+        accounts=[each.account for each in limits_of(payer) if each.by_day],
+        day=_today(),
+        turn_id=turn_id,
+        attempt=attempt,
+        tokens=most.tokens,
+        cost=most.cost,
+        prompt_tokens=prompt.tokens,
+        prompt_cost=prompt.cost,
+    )
 
 
-def settle(hold: Hold, *, tokens: int, cost: Decimal) -> None:
-    """What the call has used takes the place of what was held for it. For the writer's thread."""
-    with transaction_within(LOCK_TIMEOUT):
-        for account in hold.accounts:  # one by one, in the order of `reserve`: two of them cannot lock each other out
-            _spending(hold.owner_id, [account], day=hold.day).update(
-                tokens=F("tokens") + tokens,
-                tokens_held=F("tokens_held") - hold.tokens,
-                cost=F("cost") + cost,
-                cost_held=F("cost_held") - hold.cost,
-            )
+def reserve(payer: Payer, hold: Hold) -> None:
+    """Hold it, on every account that has a limit. Raises `QuotaExceeded` if nothing is left of one. For the writer's
+    thread: it waits for no lock for long."""
+    try:
+        _reserve(payer, hold)
+    except QuotaExceeded:
+        if not holds.settle_left(payer.owner_id):
+            raise
+        _reserve(payer, hold)
+
+
+def _reserve(payer: Payer, hold: Hold) -> None:
+    try:
+        with transaction_within(LOCK_TIMEOUT):
+            hold.save(force_insert=True)
+            for each in limits_of(payer):
+                if each.account in hold.accounts and not _hold(hold, each):
+                    _open(hold, each.account)
+                    if not _hold(hold, each):
+                        raise QuotaExceeded
+    except IntegrityError:  # it is there: its commit was not heard of
+        if not Hold.objects.filter(pk=hold.pk).exists():
+            raise
 
 
 def _turns(payer: Payer, limits: tuple[Limits, ...]) -> list[Counted]:
@@ -186,6 +196,13 @@ def _check_turns(limits: Limits, turns: list[Counted]) -> None:
         )
 
 
+def _check_days(payer: Payer, limits: tuple[Limits, ...]) -> None:
+    today = _today()
+    spent = {row.key_id: row for row in spending(payer.owner_id, [each.account for each in limits], day=today)}
+    for each in limits:
+        _check_day(each, spent.get(each.account) or Spending(), day=today)
+
+
 def _check_day(limits: Limits, spent: Spending, *, day: date) -> None:
     for what, limit, used, held in (
         ("tokens", limits.tokens, spent.tokens, spent.tokens_held),
@@ -207,7 +224,7 @@ def _check_day(limits: Limits, spent: Spending, *, day: date) -> None:
 
 def _hold(hold: Hold, limits: Limits) -> bool:
     """The one statement that decides: nothing is held unless something is left."""
-    account = _spending(hold.owner_id, [limits.account], day=hold.day)
+    account = spending(hold.owner_id, [limits.account], day=hold.day)
     if limits.tokens is not None:
         account = account.filter(tokens__lt=limits.tokens - F("tokens_held"))
     if limits.cost is not None:
@@ -220,10 +237,6 @@ def _open(hold: Hold, account: int) -> None:
     Spending.objects.bulk_create(
         [Spending(owner_id=hold.owner_id, key_id=account, day=hold.day)], ignore_conflicts=True
     )
-
-
-def _spending(owner_id: UserId, accounts: list[int], *, day: date) -> Any:
-    return Spending.objects.filter(owner_id=owner_id, key_id__in=accounts, day=day)
 
 
 def _today() -> date:

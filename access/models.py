@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from uuid import uuid4
 
 from django.conf import settings
 from django.db import models
@@ -56,3 +57,25 @@ class Spending(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day} {self.key_id}"
+
+
+class Hold(models.Model):
+    """What one model call in progress may still use, on some of its payer's accounts: there is a row for as long as
+    that is held. One whose process was lost with its turn `is_lost`: what it has used at least is counted, and is in
+    `tokens` and `cost`, should the process come back and tell. The database holds no foreign key, as for `Spending`."""
+
+    id = models.UUIDField(primary_key=True, default=uuid4)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, db_constraint=False, related_name="+")
+    accounts = models.JSONField()
+    """The `key_id` of each."""
+    day = models.DateField()
+    turn_id = models.UUIDField(db_index=True)
+    attempt = models.IntegerField()
+    tokens = models.BigIntegerField()
+    cost = models.DecimalField(max_digits=16, decimal_places=8)
+    prompt_tokens = models.BigIntegerField()
+    prompt_cost = models.DecimalField(max_digits=16, decimal_places=8)
+    is_lost = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return f"{self.tokens} tokens of {self.turn_id}"

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
+from access import holds
 from history import batches, compaction, status, takeover
 from history.compaction import Place
 from history.conf import chat_settings
@@ -154,6 +155,7 @@ class Keeper:
         unheard = turn.engine == self._engine and not self._turns.has_left(turn.turn_id)
         lost = turn.losses + (0 if unheard or turn.engine is None else 1)
         try:
+            holds.settle_lost(turn.turn_id, attempt=turn.attempt)
             if turn.status == Status.STOPPING or lost >= settings.max_losses:
                 place = Place(turn.conversation_id, turn.turn_id, turn.attempt)
                 compaction.end_lapsed(place, error=ends.INTERRUPTED, still=turn.still)

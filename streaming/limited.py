@@ -13,8 +13,11 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from access import limits
-from access.limits import Hold, Payer
+from access import holds, limits
+from access.holds import Amount
+from access.limits import Payer
+from access.models import Hold
+from history.compaction import Place
 from history.context import estimate
 from llm.errors import (
     AuthenticationFailed,
@@ -46,8 +49,9 @@ class LimitedModel:
     """Holds the most that a call may use before it is made, and settles afterwards with what it did use: as the
     provider counts it, else as the text says that came."""
 
-    def __init__(self, model: ChatModel, *, payer: Payer, window: int, cost: Cost, run: Writes) -> None:
+    def __init__(self, model: ChatModel, *, place: Place, payer: Payer, window: int, cost: Cost, run: Writes) -> None:
         self._model = model
+        self._place = place
         self._payer = payer
         self._window = window
         self._cost = cost
@@ -55,7 +59,7 @@ class LimitedModel:
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         """The reply. Raises `QuotaExceeded` instead of asking."""
-        hold = await self._reserve(most(request, window=self._window))
+        hold = await self._reserve(request)
         said = Said(request)
         try:
             async with aclosing(self._model.stream(request)) as deltas:
@@ -68,30 +72,33 @@ class LimitedModel:
         finally:  # not waited for: what is asked later, is written later
             self._settle(hold, used=said.usage())
 
-    async def _reserve(self, usage: Usage) -> Hold:
-        reserving = self._run(partial(limits.reserve, self._payer, tokens=_tokens(usage), cost=self._dollars(usage)))
+    async def _reserve(self, request: ChatRequest) -> Hold:
+        hold = limits.hold_for(
+            self._payer,
+            turn_id=self._place.turn_id,
+            attempt=self._place.attempt,
+            most=self._amount(most(request, window=self._window)),
+            prompt=self._amount(Usage(prompt=_prompt(request))),
+        )
+        reserving = self._run(partial(limits.reserve, self._payer, hold))
         try:
-            return await asyncio.wrap_future(reserving)
-        except asyncio.CancelledError:
-            reserving.add_done_callback(self._give_back)
+            await asyncio.wrap_future(reserving)
+        except asyncio.CancelledError:  # nobody waits any more for what is held
+            reserving.add_done_callback(lambda _: self._settle(hold, used=Usage()))
             raise
-
-    def _give_back(self, reserving: Future[Hold]) -> None:
-        """Nobody waits any more for what was held."""
-        if reserving.exception() is None:
-            self._settle(reserving.result(), used=Usage())
+        return hold
 
     def _settle(self, hold: Hold, *, used: Usage) -> None:
-        settling = self._run(partial(limits.settle, hold, tokens=_tokens(used), cost=self._dollars(used)))
+        settling = self._run(partial(holds.settle, hold, used=self._amount(used)))
         settling.add_done_callback(_log_failure)
 
-    def _dollars(self, usage: Usage) -> Decimal:
-        return self._cost(usage) or Decimal(0)
+    def _amount(self, used: Usage) -> Amount:
+        return Amount(used.prompt + used.completion, self._cost(used) or Decimal(0))
 
 
-def with_limits(model: ChatModel, *, payer: Payer, window: int, cost: Cost, run: Writes) -> ChatModel:
-    """`model`, for as long as something is left to its payer. `window` is its context window in tokens."""
-    return LimitedModel(model, payer=payer, window=window, cost=cost, run=run)
+def with_limits(model: ChatModel, *, place: Place, payer: Payer, window: int, cost: Cost, run: Writes) -> ChatModel:
+    """`model`, for as long as something is left to the payer of this turn. `window` is its context window in tokens."""
+    return LimitedModel(model, place=place, payer=payer, window=window, cost=cost, run=run)
 
 
 class Said:
@@ -134,11 +141,7 @@ def _prompt(request: ChatRequest) -> int:
     return sum(map(estimate, request.messages)) + len(msgspec.json.encode(request.tools)) // 4
 
 
-def _tokens(usage: Usage) -> int:
-    return usage.prompt + usage.completion
-
-
 def _log_failure(settling: Future[Any]) -> None:
     error = settling.exception()
     if error is not None:
-        logger.error("what a call has used could not be noted; it stays held", exc_info=error)
+        logger.error("what a call has used could not be noted; it is estimated when its turn has ended", exc_info=error)

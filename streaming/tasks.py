@@ -244,8 +244,8 @@ class Tasks:
         model = self._models(claimed.profile.name)
         if not limits.is_by_day(claimed.payer):
             return model
-        window = claimed.profile.context_window
-        return with_limits(model, payer=claimed.payer, window=window, cost=price, run=self._writer.run)
+        window, place = claimed.profile.context_window, claimed.place
+        return with_limits(model, place=place, payer=claimed.payer, window=window, cost=price, run=self._writer.run)
 
     async def _give_up(self, turn_id: UUID, error: TurnError) -> None:
         """End a turn whose task failed, with what is stored of it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -12,13 +11,13 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.checks import run_checks
-from django.db import connection, connections
+from django.db import connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
 from access import limits
-from access.errors import QuotaExceeded, RateLimited
-from access.limits import Hold, Payer, admit, reserve, settle
+from access.errors import RateLimited
+from access.limits import Payer, admit
 from access.models import Spending
 from access.principals import Principal
 from history import conversations
@@ -195,96 +194,6 @@ def test_all_limits_together_take_two_queries(user: User, spend: Callable[..., N
         admit(by_key(user))
 
     assert len(queries) == 2
-
-
-def rows() -> list[tuple[Any, ...]]:
-    """What is noted: account, tokens, tokens held, cost, cost held."""
-    found = Spending.objects.order_by("key_id")
-    return list(found.values_list("key_id", "tokens", "tokens_held", "cost", "cost_held"))
-
-
-def test_a_call_holds_the_most_it_may_use_and_what_it_used_takes_the_place_of_that(user: User) -> None:
-    with limited(tokens_per_day_per_user=100, cost_per_day_per_key="1"):
-        hold = reserve(Payer(user.pk, KEY), tokens=80, cost=Decimal("0.3"))
-        while_it_runs = rows()
-        settle(hold, tokens=30, cost=Decimal("0.00000001"))
-
-    assert while_it_runs == [(0, 0, 80, 0, Decimal("0.3")), (KEY, 0, 80, 0, Decimal("0.3"))]
-    assert rows() == [(0, 30, 0, Decimal("0.00000001"), 0), (KEY, 30, 0, Decimal("0.00000001"), 0)]
-
-
-def test_a_call_is_let_through_while_anything_is_left(user: User) -> None:
-    payer = Payer(user.pk)
-    with limited(tokens_per_day_per_user=100):
-        first = reserve(payer, tokens=99, cost=Decimal(0))
-        second = reserve(payer, tokens=500, cost=Decimal(0))
-        with pytest.raises(QuotaExceeded):
-            reserve(payer, tokens=1, cost=Decimal(0))
-        settle(second, tokens=0, cost=Decimal(0))
-        settle(first, tokens=99, cost=Decimal(0))
-        reserve(payer, tokens=1, cost=Decimal(0))
-        with pytest.raises(QuotaExceeded):
-            reserve(payer, tokens=1, cost=Decimal(0))
-
-    assert rows() == [(0, 99, 1, 0, 0)]
-
-
-def test_cost_is_counted_to_the_last_of_eight_places(user: User) -> None:
-    payer, tenth = Payer(user.pk), Decimal("0.10000001")
-    with limited(cost_per_day_per_user="0.30000003"):
-        for _ in range(3):
-            settle(reserve(payer, tokens=1, cost=tenth), tokens=1, cost=tenth)
-        with pytest.raises(QuotaExceeded):
-            reserve(payer, tokens=1, cost=tenth)
-
-    assert rows() == [(0, 3, 0, Decimal("0.30000003"), 0)]
-
-
-def test_where_the_key_has_nothing_left_nothing_is_held_of_the_user(user: User, spend: Callable[..., None]) -> None:
-    spend(key_id=KEY, tokens=10)
-
-    with limited(tokens_per_day_per_user=100, tokens_per_day_per_key=10), pytest.raises(QuotaExceeded):
-        reserve(Payer(user.pk, KEY), tokens=1, cost=Decimal(0))
-
-    assert rows() == [(KEY, 10, 0, 0, 0)]
-
-
-def test_a_new_day_begins_anew_and_what_ends_after_midnight_counts_for_the_day_it_began(user: User) -> None:
-    yesterday = datetime.now(UTC).date() - timedelta(days=1)
-    Spending.objects.create(owner=user, day=yesterday, tokens=100, tokens_held=50)
-
-    with limited(tokens_per_day_per_user=100):
-        admit(by_session(user))
-        reserve(Payer(user.pk), tokens=20, cost=Decimal(0))
-        settle(Hold(user.pk, (0,), yesterday, 50, Decimal(0)), tokens=40, cost=Decimal(0))
-
-    assert [(row.tokens, row.tokens_held) for row in Spending.objects.order_by("day")] == [(140, 0), (0, 20)]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_however_many_reserve_at_once_only_what_is_left_is_given() -> None:
-    """S5. Every grant but the last is within the limit."""
-    user = User.objects.create_user("ada")
-
-    def grab(_: int) -> bool:
-        try:
-            reserve(Payer(user.pk), tokens=10, cost=Decimal(0))
-        except QuotaExceeded:
-            return False
-        finally:
-            connections.close_all()
-        return True
-
-    with (
-        override_settings(CHAT={"TOKENS_PER_DAY_PER_USER": 95}),
-        pytest.MonkeyPatch.context() as patient,
-        ThreadPoolExecutor(8) as threads,
-    ):
-        patient.setattr(limits, "LOCK_TIMEOUT", 20)
-        granted = list(threads.map(grab, range(40)))
-
-    assert granted.count(True) == 10
-    assert rows() == [(0, 0, 100, 0, 0)]
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,16 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import pytest
 
+from access import limits
 from access.errors import QuotaExceeded
+from access.holds import Amount
 from access.limits import Payer
 from access.models import Spending
+from history.compaction import Place
 from history.models import Turn
 from llm.errors import BadRequest, Truncated
 from llm.scripted import ScriptedModel, says
@@ -23,10 +27,12 @@ from streaming.database import in_thread
 from streaming.limited import most, with_limits
 from streaming.turns import stop_turn
 from tests.streaming.conftest import has_ended
+from tests.streaming.test_takeover import left
 
 T = TypeVar("T")
 ASKS_THE_TIME = (ToolCallDelta(index=0, id="c", name="current_time", arguments="{}"), Finish(reason="tool_calls"))
 PRICED = {"name": "priced", "adapter": "demo", "prices": {"input": 1_000, "output": 10_000}, "context_window": 1_000}
+PLACE = Place(uuid4(), uuid4(), 1)
 QUESTION = ChatRequest(messages=(UserMessage(text="What time is it?"),))
 
 
@@ -127,6 +133,27 @@ async def test_what_a_stopped_answer_had_said_is_counted_and_nothing_stays_held(
     assert held == 0
 
 
+@pytest.mark.parametrize(("losses", "replies"), [(0, [[*says("All of it."), Usage(prompt=20, completion=5)]]), (1, [])])
+async def test_what_a_lost_process_held_keeps_nobody_from_going_on(
+    stage: Any, settings: Any, losses: int, replies: Any
+) -> None:
+    """R10: the turn goes on, or ends, elsewhere; and its user is not refused until midnight."""
+    settings.CHAT = {**settings.CHAT, "LEASE": 0.2, "LEASE_RENEWAL": 0.05}
+    on = await stage(replies)
+    payer, lost = Payer(on.user.pk), uuid4()
+    hold = limits.hold_for(payer, turn_id=lost, attempt=1, most=Amount(128_000), prompt=Amount(30))
+    await in_thread(limits.reserve, payer, hold)
+
+    await left(on, id=lost, losses=losses)
+    folded = await on.watch(until=has_ended())
+
+    status = folded.events[max(folded.events)]["data"]["status"]
+    so_far = 30 + 2
+    assert (status, await spent()) == (
+        ("failed", [(so_far, 0, 0, 0)]) if losses else ("completed", [(so_far + 25, 0, 0, 0)])
+    )
+
+
 async def test_without_a_limit_by_day_nothing_is_noted(stage: Any, settings: Any) -> None:
     settings.CHAT = {"TURNS_PER_MINUTE_PER_USER": 10}
     on = await stage([says("Hello")])
@@ -167,7 +194,7 @@ async def test_a_stop_while_it_is_being_reserved_leaves_nothing_held(
     user = await django_user_model.objects.acreate(username="ada")
     await spend(user, tokens=used)
     later, scripted = Later(), ScriptedModel([])
-    model = with_limits(scripted, payer=Payer(user.pk), window=500, cost=lambda usage: None, run=later)
+    model = with_limits(scripted, place=PLACE, payer=Payer(user.pk), window=500, cost=lambda usage: None, run=later)
     asking = asyncio.ensure_future(anext(model.stream(QUESTION)))
     await later.asked.wait()
 
@@ -184,7 +211,7 @@ async def test_a_stop_while_it_is_being_reserved_leaves_nothing_held(
 async def test_a_reader_who_leaves_closes_the_call_before_it_is_settled(django_user_model: Any, async_db: None) -> None:
     user = await django_user_model.objects.acreate(username="ada")
     later, scripted = Later(), ScriptedModel([says("One", "Two")])
-    model = with_limits(scripted, payer=Payer(user.pk), window=500, cost=lambda usage: None, run=later)
+    model = with_limits(scripted, place=PLACE, payer=Payer(user.pk), window=500, cost=lambda usage: None, run=later)
 
     async with aclosing(model.stream(QUESTION)) as deltas:
         first = asyncio.ensure_future(anext(deltas))

@@ -13,7 +13,7 @@ from channels.layers import InMemoryChannelLayer
 
 from access.profiles import registry
 from llm.retries import with_retries
-from llm.types import ChatRequest, Delta
+from llm.types import ChatRequest, Delta, TextDelta
 from streaming.doorbell import Doorbell
 from streaming.engine import Engine
 from streaming.signals import end_with_signals
@@ -57,7 +57,7 @@ class Hangs(InMemoryChannelLayer):  # type: ignore[misc]  # it has no types
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         await asyncio.Event().wait()
-        yield
+        yield TextDelta(text="Never.")
 
     async def aclose(self) -> None:
         await asyncio.Event().wait()
