@@ -1,6 +1,7 @@
-"""The app that owns the API keys."""
+"""The app that owns the API keys and the model profiles."""
 
 from django.apps import AppConfig
+from django.db.models.signals import m2m_changed, post_delete, post_save
 
 
 class AccessConfig(AppConfig):
@@ -10,5 +11,10 @@ class AccessConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the checks."""
+        """Register the checks, and have a process see at once what it changes in the table of profiles."""
         from access import checks  # noqa: F401
+        from access.models import Profile
+        from access.profiles import changed
+
+        for signal, sender in ((post_save, Profile), (post_delete, Profile), (m2m_changed, Profile.groups.through)):
+            signal.connect(changed, sender=sender, dispatch_uid="verbatim profiles")

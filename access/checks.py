@@ -9,9 +9,9 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
+from access.profile_table import tool_names
 from access.profiles import registry
 from history.conf import chat_settings
-from llm.profiles import DEMO
 from llm.registry import BadProfile
 from tools.errors import ToolLoadError
 from tools.loading import toolbox_from
@@ -31,9 +31,11 @@ LIMITS = (
 @register("verbatim")
 def check_settings(**_: Any) -> list[CheckMessage]:
     """CHAT can be read, its profiles can be used, its tools exist."""
-    return _attempt(chat_settings, ImproperlyConfigured, check_id="verbatim.E001") or _attempt(
-        registry, BadProfile, check_id="verbatim.E002"
-    ) + _attempt(lambda: toolbox_from(chat_settings().tools), ToolLoadError, check_id="verbatim.E003")
+    return _attempt(chat_settings, ImproperlyConfigured, check_id="verbatim.E001") or (
+        _attempt(registry, BadProfile, check_id="verbatim.E002")
+        + _attempt(lambda: toolbox_from(chat_settings().tools), ToolLoadError, check_id="verbatim.E003")
+        or _attempt(_check_tools, BadProfile, check_id="verbatim.E002")
+    )
 
 
 @register("verbatim")
@@ -41,7 +43,9 @@ def check_limits(**_: Any) -> list[CheckMessage]:
     """Every limit is a number that can be kept to."""
     try:
         told = chat_settings()
-        unpriced = [profile.name for profile in registry().profiles if profile.prices is None and profile != DEMO]
+        unpriced = [
+            profile.name for profile in registry().profiles if profile.prices is None and profile.adapter != "demo"
+        ]
     except (ImproperlyConfigured, BadProfile):
         return []  # the check above has told
     wrong = [name for name in LIMITS if not _is_limit(getattr(told, name), whole=name not in COSTS)]
@@ -52,6 +56,13 @@ def check_limits(**_: Any) -> list[CheckMessage]:
         names = ", ".join(map(repr, unpriced))
         found.append(Warning(f"CHAT: there is a limit of cost, but no price for {names}", id="verbatim.W003"))
     return found
+
+
+def _check_tools() -> None:
+    known = tool_names()
+    for profile in registry().profiles:
+        for name in set(profile.tools or ()) - set(known):
+            raise BadProfile(f"profile {profile.name!r}: there is no tool {name!r}")
 
 
 def _is_limit(value: object, *, whole: bool) -> bool:

@@ -1,4 +1,4 @@
-"""The tables of API keys and of what was used of the limits of a day."""
+"""The tables of API keys, of what was used of the limits of a day, and of model profiles."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from decimal import Decimal
 from uuid import uuid4
 
 from django.conf import settings
+from django.contrib.auth.models import Group
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -79,3 +81,61 @@ class Hold(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tokens} tokens of {self.turn_id}"
+
+
+class Audience(models.TextChoices):
+    """Who may use a profile."""
+
+    EVERYONE = "everyone", "everyone"
+    STAFF = "staff", "staff"
+    GROUPS = "groups", "members of the groups below"
+
+
+class Adapter(models.TextChoices):
+    """Who speaks to a provider; what `llm.profiles.Profile` says of it."""
+
+    AUTO = "auto", "auto: litellm for a provider/model without base URL, else direct"
+    DIRECT = "direct", "direct: the provider speaks OpenAI's protocol"
+    LITELLM = "litellm", "litellm: it speaks a protocol of its own"
+
+
+def positive() -> models.PositiveIntegerField[int | None, int | None]:
+    """A number from one on, or nothing."""
+    return models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+
+
+def price() -> models.DecimalField[Decimal | None, Decimal | None]:
+    """US dollars for a million tokens, or nothing."""
+    return models.DecimalField(
+        max_digits=12, decimal_places=6, null=True, blank=True, validators=[MinValueValidator(Decimal(0))]
+    )
+
+
+class Profile(models.Model):
+    """A model that the site offers beside those of its settings. What is empty is as `llm.profiles.Profile` has it.
+    The database does not hold the groups: a process of the version before must be able to delete one."""
+
+    name = models.CharField(max_length=100, unique=True)
+    label = models.CharField(max_length=100, blank=True, default="")
+    adapter = models.CharField(max_length=20, choices=Adapter.choices, default=Adapter.AUTO)
+    model = models.CharField(max_length=200, blank=True, default="")
+    base_url = models.CharField("base URL", max_length=500, blank=True, default="")
+    api_key_name = models.CharField("variable of the key", max_length=100, blank=True, default="")
+    system_prompt = models.TextField(blank=True, default="")
+    tools = models.JSONField(null=True, blank=True, default=None)
+    temperature = models.FloatField(null=True, blank=True)
+    top_p = models.FloatField(null=True, blank=True)
+    seed = models.BigIntegerField(null=True, blank=True)
+    stop = models.JSONField(null=True, blank=True, default=None)
+    max_output_tokens = positive()
+    context_window = positive()
+    input_price, output_price, cached_price = price(), price(), price()
+    audience = models.CharField("who may use it", max_length=20, choices=Audience.choices, default=Audience.EVERYONE)
+    groups = models.ManyToManyField(Group, blank=True, related_name="+", db_constraint=False)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name = "model profile"
+
+    def __str__(self) -> str:
+        return self.name

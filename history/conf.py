@@ -21,6 +21,8 @@ class ChatSettings:
     """The profile of a turn that names none; empty: the first profile that is not the demo, else the demo."""
     provider_keys: Mapping[str, str] = field(default_factory=dict)
     """Provider keys by the name of their variable: the allow-list, filled by the settings module."""
+    private_providers: bool = False
+    """Let profiles of the table name addresses that are not public, and all that litellm knows, as settings may."""
     tools: tuple[str, ...] = ("tools.builtin.current_time", "tools.builtin.calculator")
     """Dotted paths of the tools that models may call."""
     max_tool_hops: int = 8

@@ -15,7 +15,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     profile: str = ""
     """The model profile's name."""
     sampling: Sampling | None = None
-    """Overrides the profile's."""
+    """Goes before the profile's, value by value."""
     system: str = ""
     """Added after the profile's system prompt."""
     no_tools: bool = False

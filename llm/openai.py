@@ -14,6 +14,7 @@ import aiohttp
 from yarl import URL
 
 from llm import openai_request
+from llm.addresses import PublicResolver
 from llm.body import body_of
 from llm.deadlines import Deadlines, Watch
 from llm.errors import Malformed, ModelError, Truncated, Unavailable
@@ -37,9 +38,16 @@ class OpenAIModel:
     """One model of one provider. Connections are pooled per event loop; `aclose()` closes the running loop's."""
 
     def __init__(
-        self, base_url: str, *, model: str, api_key: str | None = None, deadlines: Deadlines | None = None
+        self,
+        base_url: str,
+        *,
+        model: str,
+        api_key: str | None = None,
+        deadlines: Deadlines | None = None,
+        public_only: bool = False,
     ) -> None:
-        """`base_url` as OpenAI's clients take it, with the version: `https://host/v1`."""
+        """`base_url` as OpenAI's clients take it, with the version: `https://host/v1`. With `public_only` its host's
+        name must stand for public addresses, each time that a connection is made; redirects are never followed."""
         base = URL(base_url)
         self._url = (base / "chat/completions").with_query(base.query).with_user(None)
         self._api_key = api_key
@@ -47,6 +55,7 @@ class OpenAIModel:
         self._model = model
         self._limit_field = "max_completion_tokens" if base.host == "api.openai.com" else "max_tokens"
         self._deadlines = deadlines or Deadlines()
+        self._public_only = public_only
         self._sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession]
         self._sessions = weakref.WeakKeyDictionary()
 
@@ -147,7 +156,7 @@ class OpenAIModel:
         session = self._sessions.get(loop)
         if session is None or session.closed:
             session = self._sessions[loop] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
+                connector=aiohttp.TCPConnector(limit=0, resolver=PublicResolver() if self._public_only else None),
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._deadlines.connect),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from yarl import URL
 
+from llm.addresses import may_be_public
 from llm.price_list import listed
 from llm.prices import Prices
-from llm.types import Sampling
+from llm.types import Sampling, ToolSpec
 
 OPENAI_HOST = "https://api.openai.com/"
 OPENAI = OPENAI_HOST + "v1"
@@ -19,6 +21,7 @@ OPENAI_MODEL = "gpt-4o-mini"
 CONTEXT_WINDOW = 128_000
 """Tokens of a model that neither its profile nor the list knows. Larger ones are used if a profile says so: each turn
 pays for what it sends."""
+LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
 class BadProfile(ValueError):
@@ -34,36 +37,63 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What people read; the name, if empty."""
     adapter: str = "direct"
     """Who speaks to it: `direct` for providers that speak OpenAI's protocol, `litellm` for others, `demo`, or one the
-    site adds. It is never guessed from the model's name."""
+    site adds. Only `auto` goes by the model's name: it is litellm for a `provider/model` without a base URL."""
     model: str = ""
     """What the provider calls it; the name, if empty. With `litellm` the provider comes first: `anthropic/…`."""
     base_url: str = ""
     """Where the provider is. With `direct` it has the version, `https://host/v1`, and is OpenAI, if empty."""
     api_key_name: str = ""
     """The name of the variable that holds the key, never the key; it must be among the allowed ones."""
+    public_only: bool = False
+    """The provider must be at a public address: what its name stands for is looked at before each connection."""
     system_prompt: str = ""
+    tools: tuple[str, ...] | None = None
+    """Which of the site's tools it gets, by name; None: all of them."""
     sampling: Sampling = Sampling()
+    max_output_tokens: int | None = None
+    """The most that one call's completion may have, whatever the caller asks for."""
     context_window: int = CONTEXT_WINDOW
     """Tokens of prompt and completion together. If it is not said, less where litellm's list of models says less."""
     prices: Prices | None = None
     """If they are not said, those of litellm's list, if the model is there; none at another `base_url` than the
     provider's own: what goes by that name there may cost something else, or nothing."""
+    created: datetime = LONG_AGO
+    """Since when it has been offered."""
 
     def __post_init__(self) -> None:
         _require(re.fullmatch(r"[\w.:/@+-]{1,100}", self.name), "a name is 1 to 100 letters, digits and _.:/@+-")
         _require(self.context_window > 0, "context_window must be positive")
+        _require(self.max_output_tokens is None or self.max_output_tokens > 0, "max_output_tokens must be positive")
         msgspec.structs.force_setattr(self, "label", self.label or self.name)
         msgspec.structs.force_setattr(self, "model", self.model or self.name)
+        if self.adapter == "auto":
+            is_foreign = "/" in self.model and not self.base_url
+            msgspec.structs.force_setattr(self, "adapter", "litellm" if is_foreign else "direct")
         if self.adapter == "direct":
             msgspec.structs.force_setattr(self, "base_url", self.base_url or OPENAI)
         if self.adapter == "litellm":
             _require("/" in self.model, "with litellm a model is `provider/model`, such as `anthropic/…`")
         if self.base_url:
             _require(_is_http(self.base_url), "base_url must be an http or https address")
+            may_be_asked = not self.public_only or may_be_public(URL(self.base_url).raw_host or "")
+            _require(may_be_asked, "base_url must be a public address")
 
     def __repr__(self) -> str:
         # Not the fields: there may be credentials in base_url.
         return f"<Profile {self.name}>"
+
+    def sampled(self, asked: Sampling | None) -> Sampling:
+        """How a call of it is sampled: what the caller says, else what the profile says, within its limit."""
+        said = msgspec.structs.asdict(asked) if asked is not None else {}
+        sampling = msgspec.structs.replace(
+            self.sampling, **{name: value for name, value in said.items() if value is not None}
+        )
+        most = [each for each in (sampling.max_tokens, self.max_output_tokens) if each is not None]
+        return msgspec.structs.replace(sampling, max_tokens=min(most, default=None))
+
+    def offered(self, tools: tuple[ToolSpec, ...]) -> tuple[ToolSpec, ...]:
+        """Those of the site's tools that it gets."""
+        return tools if self.tools is None else tuple(tool for tool in tools if tool.name in self.tools)
 
 
 def profile_from(told: Mapping[str, Any]) -> Profile:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from llm.deadlines import Deadlines
 from llm.demo import DemoModel
@@ -20,12 +20,29 @@ Adapter: TypeAlias = Callable[[Profile, str | None, Deadlines], ChatModel]
 """Makes the model of a profile, given its key."""
 
 
+class Way(NamedTuple):
+    """How a model is asked. Profiles that agree in it share the model, and so its connections."""
+
+    adapter: str
+    model: str
+    base_url: str
+    api_key_name: str
+    public_only: bool
+
+    @classmethod
+    def of(cls, profile: Profile) -> Way:
+        """That of a profile."""
+        return cls(*(getattr(profile, name) for name in cls._fields))
+
+
 class UnknownProfile(LookupError):
     """There is no profile of that name."""
 
 
 def _direct(profile: Profile, key: str | None, deadlines: Deadlines) -> ChatModel:
-    return OpenAIModel(profile.base_url, model=profile.model, api_key=key, deadlines=deadlines)
+    return OpenAIModel(
+        profile.base_url, model=profile.model, api_key=key, deadlines=deadlines, public_only=profile.public_only
+    )
 
 
 def _litellm(profile: Profile, key: str | None, deadlines: Deadlines) -> ChatModel:
@@ -54,13 +71,13 @@ class Registry:
         """`keys` holds the secrets by the name of their variable: the allow-list. `default` is a profile's name or,
         if no profile has it, its model; empty, it is the first that is not the demo."""
         self._profiles: dict[str, Profile] = {}
-        for profile in profiles:
-            _check(profile, keys=keys, adapters=adapters, others=self._profiles)
-            self._profiles[profile.name] = profile
         self._keys = keys
         self._deadlines = deadlines or Deadlines()
         self._adapters = adapters
-        self._models: dict[str, RetryingModel] = {}
+        self._models: dict[Way, RetryingModel] = {}
+        for profile in profiles:
+            self.check(profile)
+            self._profiles[profile.name] = profile
         self.default = self._default(default)
 
     @property
@@ -77,17 +94,31 @@ class Registry:
         except KeyError:
             raise UnknownProfile(name) from None
 
+    def check(self, profile: Profile) -> None:
+        """Whether one more profile would work here. Raises `BadProfile`."""
+        if profile.name in self._profiles:
+            raise BadProfile(f"there are two profiles named {profile.name!r}")
+        if profile.adapter not in self._adapters:
+            known = ", ".join(self._adapters)
+            raise BadProfile(f"profile {profile.name!r}: adapter {profile.adapter!r} is none of {known}")
+        if profile.api_key_name and not self._keys.get(profile.api_key_name):
+            raise BadProfile(f"profile {profile.name!r}: {profile.api_key_name} is not set, or not an allowed variable")
+
     def model(self, name: str = "") -> ChatModel:
-        """The model of that profile, or of the default; always the same one. Raises `UnknownProfile`, and
+        """The model of that profile, or of the default. Raises `UnknownProfile` or `NotStreaming`."""
+        return self.model_of(self.profile(name))
+
+    def model_of(self, profile: Profile) -> ChatModel:
+        """The model of a profile that has been checked, whether it is one of these or not; always the same one. Raises
         `NotStreaming` where an adapter made something that cannot stream."""
-        profile = self.profile(name)
-        if profile.name not in self._models:
+        way = Way.of(profile)
+        if way not in self._models:
             key = self._keys.get(profile.api_key_name) if profile.api_key_name else None
             made = self._adapters[profile.adapter](profile, key, self._deadlines)
             if not callable(getattr(made, "stream", None)):
                 raise NotStreaming
-            self._models[profile.name] = with_retries(made, total=self._deadlines.total)
-        return self._models[profile.name]
+            self._models[way] = with_retries(made, total=self._deadlines.total)
+        return self._models[way]
 
     async def aclose(self) -> None:
         """Close the connections that the running loop's calls have left open for the next."""
@@ -103,14 +134,3 @@ class Registry:
         if name and not fits:
             raise BadProfile(f"the default model {name!r} is none of {', '.join(self._profiles)}")
         return (fits or self.profiles)[0]
-
-
-def _check(
-    profile: Profile, *, keys: Mapping[str, str], adapters: Mapping[str, Adapter], others: Mapping[str, Profile]
-) -> None:
-    if profile.name in others:
-        raise BadProfile(f"there are two profiles named {profile.name!r}")
-    if profile.adapter not in adapters:
-        raise BadProfile(f"profile {profile.name!r}: adapter {profile.adapter!r} is none of {', '.join(adapters)}")
-    if profile.api_key_name and not keys.get(profile.api_key_name):
-        raise BadProfile(f"profile {profile.name!r}: {profile.api_key_name} is not set, or not an allowed variable")

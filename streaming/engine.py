@@ -17,6 +17,7 @@ from history.conf import chat_settings
 from history.draft import Draft
 from history.models import Status
 from history.writer import Writer
+from llm.registry import Profile
 from llm.types import ChatModel
 from streaming.doorbell import Doorbell, Ring, shared
 from streaming.hub import Hub
@@ -34,9 +35,9 @@ LAST_WRITES = 0.25
 
 class Engine:
     """Made on the loop it will live on. `id` names this process in the rows it owns; `models` gives the model of a
-    profile by its name."""
+    profile."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, models: Callable[[str], ChatModel] = model_of) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, models: Callable[[Profile], ChatModel] = model_of) -> None:
         settings = chat_settings()
         self.id = uuid4()
         self.loop = loop

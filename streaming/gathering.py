@@ -52,8 +52,8 @@ def gather(turn_id: UUID, *, attempt: int, tools: tuple[ToolSpec, ...], begun: B
     progress = progress_of(events)
     options = msgspec.convert(turn.options, Options)
     profile = profile_of(options.profile)
-    sampling = options.sampling or profile.sampling
-    offered = () if options.no_tools else tools
+    sampling = profile.sampled(options.sampling)
+    offered = () if options.no_tools else profile.offered(tools)
     system = "\n\n".join(filter(None, (profile.system_prompt, options.system)))
     budget = profile.context_window - _reserve(sampling, offered)
     request = ChatRequest(

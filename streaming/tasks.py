@@ -21,6 +21,7 @@ from history.errors import ChatError, Fenced, NotFound
 from history.events import TurnError
 from history.writer import Writer
 from llm.prices import cost
+from llm.registry import Profile
 from llm.types import ChatModel
 from streaming import ends, gathering
 from streaming.database import patiently
@@ -60,7 +61,7 @@ class Tasks:
         engine: UUID,
         hub: Hub,
         writer: Writer,
-        models: Callable[[str], ChatModel],
+        models: Callable[[Profile], ChatModel],
         released: Callable[[], None],
     ) -> None:
         self.is_ending = False
@@ -185,7 +186,7 @@ class Tasks:
                 claimed.request,
                 model=self._model(claimed, price=price),
                 model_name=profile.model,
-                toolbox=self._toolbox,
+                toolbox=self._toolbox.only(profile.tools),
                 context=ToolContext(
                     principal=str(claimed.payer.owner_id),
                     conversation=str(place.conversation_id),
@@ -241,7 +242,7 @@ class Tasks:
 
     def _model(self, claimed: Claimed, *, price: Cost) -> ChatModel:
         """The model of the turn's profile, within its payer's limits."""
-        model = self._models(claimed.profile.name)
+        model = self._models(claimed.profile)
         if not limits.is_by_day(claimed.payer):
             return model
         window, place = claimed.profile.context_window, claimed.place

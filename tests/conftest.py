@@ -13,6 +13,7 @@ from django.db import connection, connections
 from django.test import override_settings
 from hypothesis import settings
 
+from access.profiles import forget
 from tests.provider import ProviderProcess
 
 settings.register_profile("verbatim", deadline=None)  # no test is red because the machine is busy
@@ -51,6 +52,12 @@ def nothing_dear() -> Iterator[None]:
     hashers = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     with override_settings(PASSWORD_HASHERS=hashers, SERVESTATIC_USE_FINDERS=False, SERVESTATIC_USE_STATIC_ROOT=False):
         yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered() -> None:
+    """A table is read for a second from memory, and what an earlier test has put into it is not there any more."""
+    forget()
 
 
 @pytest.fixture

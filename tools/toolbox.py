@@ -7,6 +7,7 @@ import contextvars
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -56,6 +57,14 @@ class Toolbox:
     def specs(self) -> tuple[ToolSpec, ...]:
         """The tools as a model sees them."""
         return tuple(tool.spec for tool in self._tools.values())
+
+    def only(self, names: Collection[str] | None) -> Toolbox:
+        """The same without the tools of other names; None: the same. They share their threads."""
+        if names is None:
+            return self
+        fewer = copy(self)
+        fewer._tools = {name: tool for name, tool in self._tools.items() if name in names}
+        return fewer
 
     def is_idempotent(self, name: str) -> bool:
         """Whether a tool may be run again though it may have taken effect. One that is not there does no harm."""

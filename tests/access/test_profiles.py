@@ -12,6 +12,8 @@ from access.errors import UnknownModel
 from access.principals import Principal
 from access.profiles import model_of, profile_for, profile_named, profile_of, profiles_for, registry
 
+pytestmark = pytest.mark.django_db
+
 ADA = Principal(user_id=1)
 LOCAL = {"name": "local", "base_url": "http://127.0.0.1:9/v1", "model": "tiny"}
 
@@ -39,19 +41,22 @@ def test_the_default_can_be_chosen() -> None:
 
 
 def test_an_unknown_name_is_refused() -> None:
-    for ask in (lambda: profile_for(ADA, "nope"), lambda: profile_of("nope"), lambda: model_of("nope")):
-        with pytest.raises(UnknownModel) as refused:
-            ask()
-        assert refused.value.code == "unknown_model"
+    with pytest.raises(UnknownModel) as refused:
+        profile_for(ADA, "nope")
+    with pytest.raises(UnknownModel):
+        profile_of("nope")
+
+    assert refused.value.code == "unknown_model"
 
 
 def test_models_are_made_once_for_the_settings_in_force() -> None:
-    model = model_of("demo")
+    demo = profile_of("demo")
+    model = model_of(demo)
 
     with override_settings(CHAT={"PROFILES": (LOCAL,)}):
-        assert model_of("local") is model_of("local")
+        assert model_of(profile_of("local")) is model_of(profile_of("local"))
         assert registry() is registry()
-        assert model_of("demo") is not model
+        assert model_of(demo) is not model
     assert [profile.name for profile in profiles_for(ADA)] == ["demo"]
 
 

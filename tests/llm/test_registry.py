@@ -12,7 +12,7 @@ from llm.prices import Prices, cost
 from llm.profiles import DEMO, OPENAI, BadProfile, Profile, profile_from, profiles_from_env
 from llm.registry import Registry, UnknownProfile
 from llm.scripted import ScriptedModel, says
-from llm.types import ChatModel, Usage
+from llm.types import ChatModel, Sampling, Usage
 from tests.llm.conftest import REQUEST, ask
 from tests.provider import ProviderProcess
 
@@ -173,3 +173,52 @@ def test_prices_are_read_from_plain_numbers_exactly() -> None:
     profile = profile_from({"name": "a", "prices": {"input": 0.15, "output": "0.6"}})
 
     assert profile.prices == Prices(input=Decimal("0.15"), output=Decimal("0.6"))
+
+
+@pytest.mark.parametrize(
+    ("told", "adapter"),
+    [
+        ({"name": "gpt-4o"}, "direct"),
+        ({"name": "a", "model": "anthropic/claude"}, "litellm"),
+        ({"name": "a", "model": "anthropic/claude", "base_url": "https://h/v1"}, "direct"),
+    ],
+    ids=str,
+)
+def test_auto_is_litellm_for_a_provider_without_an_address(told: dict[str, Any], adapter: str) -> None:
+    assert profile_from({**told, "adapter": "auto"}).adapter == adapter
+
+
+def test_profiles_that_are_asked_in_the_same_way_share_a_model() -> None:
+    registry = Registry([DEMO], keys={})
+    told: dict[str, Any] = {"name": "a", "model": "m", "base_url": "https://h.example/v1"}
+    model = registry.model_of(profile_from(told))
+
+    same = [{**told, "name": "b", "system_prompt": "Be brief."}, {**told, "prices": {"input": 1, "output": 1}}]
+    others = [{**told, "model": "n"}, {**told, "base_url": "https://g.example/v1"}, {**told, "public_only": True}]
+
+    assert {id(registry.model_of(profile_from(each))) for each in same} == {id(model)}
+    assert id(model) not in {id(registry.model_of(profile_from(each))) for each in others}
+
+
+@pytest.mark.parametrize(
+    ("asked", "sampling"),
+    [
+        (None, Sampling(temperature=0.5, max_tokens=90)),
+        (Sampling(top_p=0.1), Sampling(temperature=0.5, top_p=0.1, max_tokens=90)),
+        (Sampling(temperature=0.0, max_tokens=50), Sampling(temperature=0.0, max_tokens=50)),
+        (Sampling(max_tokens=5000), Sampling(temperature=0.5, max_tokens=90)),
+    ],
+    ids=str,
+)
+def test_the_caller_chooses_value_by_value_and_within_the_limit(asked: Sampling | None, sampling: Sampling) -> None:
+    profile = profile_from({"name": "a", "sampling": {"temperature": 0.5}, "max_output_tokens": 90})
+
+    assert profile.sampled(asked) == sampling
+
+
+def test_without_a_limit_the_caller_may_ask_for_any_length() -> None:
+    profile = profile_from({"name": "a", "sampling": {"max_tokens": 10}})
+
+    assert profile.sampled(None).max_tokens == 10
+    assert profile.sampled(Sampling(max_tokens=5000)).max_tokens == 5000
+    assert profile_from({"name": "a"}).sampled(None) == Sampling()

@@ -38,7 +38,7 @@ def test_a_turn_is_started_with_eight_statements_however_long_the_conversation_i
     for number in range(3):
         with CaptureQueriesContext(connection) as captured:
             require_valid(principal)
-            start_turn(principal, conversation.pk, Order(request_id=f"r{number}", text="hi"))
+            start_turn(principal, conversation.pk, Order(request_id=f"r{number}", text="hi", model="demo"))
         asked.append(sum(not query["sql"].startswith(FRAME) for query in captured))
         Turn.objects.update(status="completed")
 

@@ -410,6 +410,18 @@ def test_the_toolbox_shows_its_tools() -> None:
     assert [spec.name for spec in box.specs()] == ["echo", "broken"]
 
 
+async def test_a_toolbox_without_some_tools_neither_shows_nor_runs_them() -> None:
+    toolbox = Toolbox([echo, broken])
+
+    fewer = toolbox.only(("echo", "nope"))
+    refused = await fewer.run(call("broken"), context=CONTEXT, index=0)
+
+    assert [spec.name for spec in fewer.specs()] == ["echo"]
+    assert refused.content == "There is no tool 'broken'. Available: echo."
+    assert toolbox.only(None) is toolbox
+    assert len(toolbox.specs()) == 2
+
+
 async def test_no_calls_no_answers() -> None:
     answers: AsyncIterator[ToolAnswer] = Toolbox().run_all([], context=CONTEXT)
 
