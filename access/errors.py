@@ -41,6 +41,18 @@ class RateLimited(ChatError):
         self.retry_after = retry_after
 
 
+class ProfileExists(ChatError):
+    """There is a profile of that name already. Change it, or choose another name."""
+
+    code = "profile_exists"
+
+
+class ProfileReadOnly(ChatError):
+    """This profile is one of the settings, which only the site's operator can change."""
+
+    code = "profile_read_only"
+
+
 class QuotaExceeded(ModelError):
     """The day's limit of tokens or cost is reached, or held by other answers in progress. What was said is kept."""
 

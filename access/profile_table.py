@@ -100,6 +100,20 @@ def check_new(row: ProfileRow, *, registry: Registry) -> None:
     _require(row.audience in Audience.values, row, "it is for everyone, staff or groups")
 
 
+def problem_of(row: ProfileRow, *, registry: Registry) -> str | None:
+    """Why a row is not offered; None if it is."""
+    try:
+        profile_of_row(row, registry=registry)
+    except BadProfile as problem:
+        return str(problem)
+    return None
+
+
+def shown_address(profile: Profile) -> str:
+    """Where a profile's provider is, without what may be credentials."""
+    return str(URL(profile.base_url).with_user(None).with_query(None)) if profile.base_url else ""
+
+
 def tool_names() -> list[str]:
     """The names of the site's tools."""
     return [load(path).name for path in chat_settings().tools]

@@ -13,6 +13,7 @@ from chat.rest.choices import ModelList
 from chat.rest.conversations import ConversationDetail, ConversationList
 from chat.rest.events import ConversationEvents
 from chat.rest.feedback import ConversationFeedback, GiveFeedback
+from chat.rest.profiles import ProfileDetail, ProfileList
 from chat.rest.streams import ConversationStream, TurnStream
 from chat.rest.turns import ConversationTurns, TurnDetail, TurnRetry, TurnStop
 from chat.rest.waiting import awaited
@@ -42,6 +43,8 @@ urlpatterns = [
     path("api/v1/ai/streaming_chat/", StreamingChat.as_view(), name="streaming_chat"),
     path("api/v1/ai/streaming_chat/interrupt/", Interrupt.as_view(), name="interrupt"),
     path("api/v1/models/", ModelList.as_view(), name="models"),
+    path("api/v1/profiles/", ProfileList.as_view(), name="profiles"),
+    re_path(r"^api/v1/profiles/(?P<name>.+?)/?$", ProfileDetail.as_view(), name="profile"),
     path("api/v1/", Nothing.as_view(), name="api"),
     re_path(r"^api/v1/(?P<rest>[\s\S]+)", Nothing.as_view(), name="nothing"),  # <path:…> stops at a line break
 ]

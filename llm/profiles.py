@@ -21,6 +21,8 @@ OPENAI_MODEL = "gpt-4o-mini"
 CONTEXT_WINDOW = 128_000
 """Tokens of a model that neither its profile nor the list knows. Larger ones are used if a profile says so: each turn
 pays for what it sends."""
+NAME = re.compile(r"[\w.:/@+-]{1,100}")
+NAME_RULE = "a name is 1 to 100 letters, digits and _.:/@+-"
 LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
@@ -61,7 +63,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Since when it has been offered."""
 
     def __post_init__(self) -> None:
-        _require(re.fullmatch(r"[\w.:/@+-]{1,100}", self.name), "a name is 1 to 100 letters, digits and _.:/@+-")
+        _require(NAME.fullmatch(self.name), NAME_RULE)
         _require(self.context_window > 0, "context_window must be positive")
         _require(self.max_output_tokens is None or self.max_output_tokens > 0, "max_output_tokens must be positive")
         msgspec.structs.force_setattr(self, "label", self.label or self.name)

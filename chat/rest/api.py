@@ -37,8 +37,9 @@ class AlwaysJson(BaseContentNegotiation):
 
 
 class ApiView(APIView):
-    """Knows the principal; reading needs the scope `read`, everything else `chat`."""
+    """Knows the principal; reading needs the scope `read`, everything else `chat`, unless the view says otherwise."""
 
+    scope_to_change = Scope.CHAT
     authentication_classes = (ApiKeyAuthentication, BrowserAuthentication)
     permission_classes = (IsAuthenticated,)
     throttle_classes = ()
@@ -61,7 +62,7 @@ class ApiView(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        self.principal.require(Scope.READ if request.method in SAFE_METHODS else Scope.CHAT)
+        self.principal.require(Scope.READ if request.method in SAFE_METHODS else self.scope_to_change)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)

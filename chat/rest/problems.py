@@ -28,6 +28,8 @@ STATUS = {
     "unknown_model": HTTPStatus.NOT_FOUND,
     "fenced": HTTPStatus.CONFLICT,
     "turn_active": HTTPStatus.CONFLICT,
+    "profile_exists": HTTPStatus.CONFLICT,
+    "profile_read_only": HTTPStatus.CONFLICT,
     "text_too_long": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "request_conflict": HTTPStatus.UNPROCESSABLE_ENTITY,
     "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,

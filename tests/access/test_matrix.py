@@ -13,13 +13,14 @@ from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID, uuid4
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import URLPattern, include, path
 from django.views.generic import View
 
 from access.keys import create_key
+from access.models import Profile
 from access.principals import Scope
 from chat.rest.conversations import ConversationDetail
 from config.urls import urlpatterns
@@ -34,7 +35,8 @@ KEY_HEADERS = {"bearer": "Authorization", "x-api-key": "X-API-Key", "x-session":
 OWNERS = ("session", *KEY_HEADERS)
 OTHERS = ("other session", "other key")
 ANYBODY = (*OWNERS, *OTHERS, "nobody")
-"""Ada's session and key, Bob's, and nobody; beside them Ada's key without a scope. What is asked for is Ada's."""
+"""Ada's session and key, Bob's, and nobody; beside them Ada's key without a scope, and that of a manager, who has all
+permissions on profiles. What is asked for is Ada's."""
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -79,6 +81,12 @@ def begin(status: int = 201, **body: Any) -> Rule:
     return _rule(status, status, body=body, scopes=(Scope.CHAT,), is_owned=False)
 
 
+def manage(status: int, *, scope: Scope = Scope.ADMIN) -> Rule:
+    """Look after the profiles, for which one needs a permission of Django's."""
+    roles = {**dict.fromkeys((*OWNERS, *OTHERS), 403), "manager": status, f"manager without {scope}": 403}
+    return Rule(status={**roles, f"without {scope}": 403, "nobody": 401})
+
+
 def page(*, is_owned: bool = False) -> Rule:
     """A page, for browsers: without a session one is sent to sign in, and a key is none."""
     status = {**dict.fromkeys(ANYBODY, 302), "session": 200, "other session": 404 if is_owned else 200}
@@ -92,6 +100,7 @@ def public(status: int = 200) -> Rule:
 
 NOWHERE = dict.fromkeys(METHODS, begin(404)) | {"get": browse(404)}
 ONE, TURN = "api/v1/conversations/<uuid:conversation_id>/", "api/v1/turns/<uuid:turn_id>/"
+PROFILE = r"^api/v1/profiles/(?P<name>.+?)/?$"
 
 DOORS: Mapping[str, Mapping[str, Rule]] = {
     "live/": {"get": public()},
@@ -117,6 +126,13 @@ DOORS: Mapping[str, Mapping[str, Rule]] = {
     "api/v1/ai/streaming_chat/": {"post": converse(conversation_id="{conversation}")},
     "api/v1/ai/streaming_chat/interrupt/": {"post": touch(request_id="{turn}")},
     "api/v1/models/": {"get": browse()},
+    "api/v1/profiles/": {"get": manage(200, scope=Scope.READ)},
+    PROFILE: {
+        "get": manage(200, scope=Scope.READ),
+        "post": manage(409),  # there is one of that name
+        "patch": manage(200),
+        "delete": manage(204),
+    },
     "api/": {"get": page()},
     "api/schema/": {"get": browse()},
     "api/v1/": NOWHERE,
@@ -175,6 +191,7 @@ class World:
         conversation, busy = (conversations.create(self.ada.pk) for _ in range(2))
         begin_turn(busy)
         self.ids = Ids(conversation.pk, add_turn(conversation).pk, busy.pk)
+        Profile.objects.create(name="fast")
 
     def client(self, role: str) -> Client:
         """Somebody at the door."""
@@ -186,6 +203,9 @@ class World:
         if role == "nobody":
             return Client()
         scopes = [scope for scope in (Scope.READ, Scope.CHAT) if role != f"without {scope}"]
+        if role.startswith("manager"):
+            user.user_permissions.set(Permission.objects.filter(codename__endswith="_profile"))
+            scopes = [scope for scope in Scope if role != f"manager without {scope}"]
         key = create_key(user, scopes=scopes).text
         form = KEY_HEADERS.get(role, "X-API-Key")
         return Client(headers={form: f"Bearer {key}" if form == "Authorization" else key})
@@ -205,9 +225,8 @@ def told(answer: Any, ids: Ids) -> tuple[int, str, dict[str, str]]:
 
 def address(route: str, ids: Ids) -> str:
     """Where a route leads."""
-    return "/" + ids.put_into(re.sub(r"<uuid:(\w+)_id>", r"{\1}", route)).replace("^", "").replace(
-        r"(?P<rest>[\s\S]+)", "more/of/it"
-    )
+    written = ids.put_into(re.sub(r"<uuid:(\w+)_id>", r"{\1}", route)).removeprefix("^")
+    return "/" + written.replace(r"(?P<rest>[\s\S]+)", "more/of/it").replace("(?P<name>.+?)/?$", "fast")
 
 
 @pytest.fixture
