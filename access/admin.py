@@ -15,6 +15,7 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
+from access import admin_profiles  # noqa: F401 -- registers the profiles
 from access.keys import give_text, revoke
 from access.models import ApiKey
 from access.principals import Scope

@@ -88,15 +88,15 @@ class Audience(models.TextChoices):
 
     EVERYONE = "everyone", "everyone"
     STAFF = "staff", "staff"
-    GROUPS = "groups", "members of the groups below"
+    GROUPS = "groups", "members of groups"
 
 
 class Adapter(models.TextChoices):
     """Who speaks to a provider; what `llm.profiles.Profile` says of it."""
 
-    AUTO = "auto", "auto: litellm for a provider/model without base URL, else direct"
-    DIRECT = "direct", "direct: the provider speaks OpenAI's protocol"
-    LITELLM = "litellm", "litellm: it speaks a protocol of its own"
+    AUTO = "auto", "auto"
+    DIRECT = "direct", "direct"
+    LITELLM = "litellm", "litellm"
 
 
 def positive() -> models.PositiveIntegerField[int | None, int | None]:

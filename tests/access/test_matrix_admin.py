@@ -13,6 +13,7 @@ from django.urls import URLPattern, URLResolver, reverse
 from django.utils.regex_helper import normalize
 
 from access.keys import create_key
+from access.models import Profile
 from access.principals import Scope
 from config.urls import urlpatterns
 from history import conversations, feedback
@@ -30,6 +31,7 @@ ACTIONS: Mapping[tuple[str, str], str] = {
     ("auth.group", "delete_selected"): "auth.delete_group",
     ("verbatim_access.apikey", "delete_selected"): "verbatim_access.delete_apikey",
     ("verbatim_access.apikey", "revoke_keys"): "verbatim_access.change_apikey",
+    ("verbatim_access.profile", "delete_selected"): "verbatim_access.delete_profile",
     ("verbatim_history.conversation", "delete_selected"): "verbatim_history.delete_conversation",
     ("verbatim_history.turn", "stop_turns"): "verbatim_history.change_turn",
 }
@@ -64,7 +66,8 @@ def rows(user: User) -> Mapping[str, Any]:
     batch = DeltaBatch.objects.create(turn_id=turn.pk, attempt=1, hop=0, start=0, text="x", runs=[])
     given, _ = feedback.give(turn, owner_id=user.pk, sentiment=Sentiment.LIKE, comment="")
     event = Event.objects.filter(turn=turn).first()
-    there = [user, Group.objects.create(name="g"), create_key(user).row, conversation, turn, batch, given, event]
+    made = [Group.objects.create(name="g"), Profile.objects.create(name="fast"), create_key(user).row]
+    there = [*made, user, conversation, turn, batch, given, event]
     return {f"admin:{row._meta.app_label}_{row._meta.model_name}_": row.pk for row in there if row is not None}
 
 
