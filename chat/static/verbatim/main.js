@@ -60,9 +60,13 @@ class Page {
     });
     document.addEventListener("visibilitychange", () => document.hidden || this.sidebar.refresh());
     window.addEventListener("popstate", () => this.open(conversationIn(location.pathname)));
-    this.models.load().catch((error) => this.notice.show(error.message));
+    this.loadModels();
     this.sidebar.refresh();
     this.open(config.conversation);
+  }
+
+  loadModels() {
+    this.models.load().catch((error) => this.notice.show(error.message));
   }
 
   newChat(event) {
@@ -154,8 +158,9 @@ class Page {
     this.draw();
   }
 
-  refused({ message, pending, turn }) {
+  refused({ code, message, pending, turn }) {
     if (turn === this.stopping) this.stopping = null;
+    if (code === "unknown_model") this.loadModels(); // the one that was chosen is gone
     if (pending?.text) this.composer.restore(pending.text);
     this.notice.show(message);
     this.changed("event");
