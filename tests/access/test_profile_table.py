@@ -222,6 +222,21 @@ def test_what_this_process_changed_is_seen_at_once(clock: Clock, group: Group) -
     assert profile_for(Principal(user_id=member.pk), "a").label == "after"
 
 
+def test_who_looked_before_the_commit_looks_again_after_it(
+    clock: Clock, django_capture_on_commit_callbacks: Any
+) -> None:
+    row = Profile.objects.create(name="a", label="before")
+
+    with django_capture_on_commit_callbacks(execute=True):
+        row.label = "after"
+        row.save()
+        elsewhere(label="before")  # which is what all others see until then
+        assert profile_for(ADA, "a").label == "before"
+        elsewhere(label="after")
+
+    assert profile_for(ADA, "a").label == "after"
+
+
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"name": "demo"}, "two profiles named 'demo'"),
     ({"name": "a b"}, "a name is"),
