@@ -12,6 +12,7 @@ import pytest
 from channels.layers import InMemoryChannelLayer
 
 from access.profiles import registry
+from llm.registry import Way
 from llm.retries import with_retries
 from llm.types import ChatRequest, Delta, TextDelta
 from streaming.doorbell import Doorbell
@@ -70,7 +71,7 @@ async def test_a_process_ends_whatever_hangs(stage: Any, settings: Any, monkeypa
     on = await stage([])
     engine, goes_on = on.engine, threading.Event()
     engine.doorbell = Doorbell(Hangs(), engine=engine.id, loop=engine.loop, heard=lambda ring: None)
-    registry()._models["hangs"] = with_retries(Hangs(), total=1.0)
+    registry()._models[Way("direct", "hangs", "", "", public_only=False)] = with_retries(Hangs(), total=1.0)
     request = asyncio.create_task(asyncio.Event().wait())
     engine.requests.add(request)
     write = engine.writer.run(goes_on.wait)
