@@ -35,7 +35,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python -m bench $(BENCH)
 
 torture: $(VENV)/installed-dev
-	$(BIN)/python -m tests.torture --turns $(or $(N),100) --seconds $(or $(SECONDS),7200) $(TORTURE)
+	$(BIN)/python -m tests.torture --turns $(or $(N),100) $(if $(N),--cell 20) --seconds $(or $(SECONDS),7200) $(TORTURE)
 
 torture-mutants: $(VENV)/installed-dev
 	$(BIN)/python -m tests.torture.hunt $(MUTANTS)

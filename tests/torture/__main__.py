@@ -18,7 +18,7 @@ DATABASES: tuple[Database, ...] = ("sqlite", "postgres")
 
 
 def main() -> int:
-    """The command line; 1 if a promise was broken."""
+    """The command line; 1 if a promise was broken, or if not all was hit that was to be."""
     given = _asked()
     broken = 0
     for database in DATABASES if given.database == "both" else (given.database,):
@@ -33,10 +33,11 @@ def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests.torture", description=__doc__)
     parser.add_argument("--seed", type=int, default=int(time.time()) % 1_000_000)
     parser.add_argument("--database", choices=("both", *DATABASES), default="both")
-    parser.add_argument("--servers", type=int, default=3)
-    parser.add_argument("--talks", type=int, default=6, help="conversations at a time")
-    parser.add_argument("--turns", type=int, default=0, help="end when so many turns were hit; 0: by time alone")
-    parser.add_argument("--seconds", type=float, default=60.0, help="end after so many seconds at the latest")
+    parser.add_argument("--servers", type=int, default=Plan.servers)
+    parser.add_argument("--talks", type=int, default=Plan.talks, help="conversations at a time")
+    parser.add_argument("--turns", type=int, default=0, help="end when so many turns were hit")
+    parser.add_argument("--cell", type=int, default=0, help="… and each fault has met each state so many times")
+    parser.add_argument("--seconds", type=float, default=Plan.seconds, help="end after so many seconds at the latest")
     parser.add_argument("--faults", type=_words, default=(), help="only these, separated by commas")
     parser.add_argument("--states", type=_words, default=(), help="hit turns in these only")
     parser.add_argument("--mutant", default="", choices=("", *NAMES), help="a product with something wrong in it")
@@ -57,6 +58,7 @@ def _plan(given: argparse.Namespace, *, database: Database) -> Plan:
         redis=given.redis,
         talks=given.talks,
         turns=given.turns,
+        cell=given.cell,
         seconds=given.seconds,
         faults=given.faults,
         states=given.states,

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -29,21 +30,28 @@ DATABASE = "torture"
 CHAT: Mapping[str, Any] = {
     "LEASE": 2.0,
     "LEASE_RENEWAL": 0.5,
-    "POSITION_POLL": 1.0,
+    "POSITION_POLL": 4.0,
     "DRAIN": 2.0,
     "MISSING_DRAFT": 1.0,
     "HEARTBEAT": 2.0,
     "MAX_TURNS_PER_USER": 10_000,
     "TOOLS": tools.PATHS,
 }
-"""Everything is short, so that much can go wrong in an hour."""
+"""Everything is short, so that much can go wrong in an hour; but for the poll behind the doorbell, which is slow, so
+that viewers who hear nothing of it are seen to be late."""
+WITHOUT_REDIS: Mapping[str, Any] = {"POSITION_POLL": 1.0}
 
 MUTANT = "TORTURE_MUTANT"
 """The variable that says which mutant of the product runs, if one does."""
 APPLICATION = "tests.torture.stage:application"
 ENGINE = re.compile("engine ([0-9a-f-]{36}) started")
-EXIT = 25.0
-"""How long a server may take to end after SIGTERM."""
+EXIT = CHAT["DRAIN"] + 10.0
+"""How long a server may take to end after SIGTERM, in seconds; after twice that it is killed."""
+
+
+def chat(*, redis: bool) -> dict[str, Any]:
+    """The settings of a cluster with a Redis, or without."""
+    return dict(CHAT) if redis else {**CHAT, **WITHOUT_REDIS}
 
 
 @dataclass
@@ -61,8 +69,6 @@ class Member:
     pids: list[int] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     paused: bool = False
-    exits: list[float] = field(default_factory=list)
-    """How many seconds it took to end, each time it was asked to."""
 
     @property
     def url(self) -> str:
@@ -107,13 +113,11 @@ class Member:
         os.kill(self.process.pid, signal.SIGKILL)  # at once: the thread below may have to wait for its turn
         await self._gone()
 
-    async def terminate(self) -> None:
-        """SIGTERM, and as long as it takes."""
+    async def terminate(self) -> int:
+        """SIGTERM, and SIGKILL if it does not end; the exit code."""
         assert self.process is not None
-        began = asyncio.get_running_loop().time()
         self.process.terminate()
-        await self._gone()
-        self.exits.append(asyncio.get_running_loop().time() - began)
+        return await self._gone()
 
     def pause(self) -> None:
         """SIGSTOP."""
@@ -134,13 +138,15 @@ class Member:
         for line in (self.front, self.to_redis, self.to_database):
             await line.close()
 
-    async def _gone(self) -> None:
+    async def _gone(self) -> int:
         process, self.process = self.process, None
         assert process is not None
         try:
-            await asyncio.to_thread(process.wait, EXIT)
+            return await asyncio.to_thread(process.wait, 2 * EXIT)
+        except subprocess.TimeoutExpired:
+            return -signal.SIGKILL
         finally:
-            process.__exit__(None, None, None)
+            process.__exit__(None, None, None)  # kills what is still there
             self.log += process.lines
 
 
@@ -178,7 +184,7 @@ class Cluster:
 
 @asynccontextmanager
 async def cluster(
-    folder: Path, *, servers: int, database: Database, redis: bool, mutant: str = "", chat: Mapping[str, Any] = CHAT
+    folder: Path, *, servers: int, database: Database, redis: bool, mutant: str = ""
 ) -> AsyncIterator[Cluster]:
     """A cluster of so many servers, all of them up; ended with the block."""
     async with AsyncExitStack() as stack:
@@ -193,8 +199,8 @@ async def cluster(
         env = {
             **site.env,
             VARIABLE: str(notes.path),
-            "CHAT_OVERRIDES": json.dumps(dict(chat)),
-            "TORTURE_MUTANT": mutant,
+            "CHAT_OVERRIDES": json.dumps(chat(redis=redis)),
+            MUTANT: mutant,
         }
         members = [
             Member(name, kind, dict(env), "tests.torture.mutants:application" if mutant else APPLICATION)
@@ -219,6 +225,6 @@ async def _connect(member: Member, *, redis: RedisProcess | None, postgres: Post
     if postgres is not None:
         member.to_database.to = postgres.port
         await member.to_database.open()
-        member.env["DATABASE_URL"] = postgres.uri("torture").replace(
+        member.env["DATABASE_URL"] = postgres.uri(DATABASE).replace(
             f":{postgres.port}/", f":{member.to_database.port}/"
         )

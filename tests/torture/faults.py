@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeAlias, get_args
 
 from tests.torture import callers
 from tests.torture.cluster import CHAT, Member
-from tests.torture.records import Exited, Fault, FaultKind, Hit, Kept, Started, State
+from tests.torture.records import Exited, Fault, FaultKind, Hit, Kept, Started
 from tests.torture.states import Standing
 from tests.torture.world import World
 
@@ -20,14 +20,14 @@ Strike: TypeAlias = Callable[[Standing, Member], Awaitable[None]]
 
 
 class Faults:
-    """All of them. `hits` counts the turns that were met, by fault and state; `met` are those turns."""
+    """All of them. `met` is called with each fault that meets a turn, and the turn."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, met: Callable[[str, Standing], None]) -> None:
         self.world = world
-        self.hits: Counter[tuple[str, State]] = Counter()
-        self.met: set[str] = set()
+        self._tell = met
+        self.known = self._known()
 
-    def known(self) -> Mapping[str, Strike]:
+    def _known(self) -> Mapping[str, Strike]:
         """Those that can happen to this cluster."""
         known: dict[str, Strike] = {
             "kill": self._kill,
@@ -52,13 +52,27 @@ class Faults:
             }
         return known
 
+    def _turns_of(self, pid: int) -> list[Standing]:
+        """The turns that this process runs at this instant."""
+        self.world.states.read()
+        return self.world.states.of(pid)
+
+    def _all(self) -> list[Standing]:
+        """All turns, at this instant."""
+        self.world.states.read()
+        return self.world.states.all()
+
     def _met(self, name: str, turns: Iterable[Standing], *, process: str = "") -> None:
         kind: FaultKind | None = next((kind for kind in get_args(FaultKind) if name.startswith(kind)), None)
         for turn in list(turns):
-            self.hits[name, turn.state] += 1
-            self.met.add(turn.turn)
+            self._tell(name, turn)
             if kind is not None:
                 self.world.note(Hit(fault=kind, turn=turn.turn, state=turn.state, process=process))
+
+    async def _lasts(self, *seconds: float) -> None:
+        """One of these, mostly the first."""
+        (chosen,) = self.world.chance.choices(seconds, weights=(4, 2, 1))
+        await asyncio.sleep(chosen)
 
     def _fault(self, kind: FaultKind, target: str, began: float, *, instant: bool = False, peer: str = "") -> None:
         ended = began if instant else time.time()
@@ -66,9 +80,10 @@ class Faults:
 
     async def _kill(self, target: Standing, member: Member) -> None:
         assert member.process is not None
-        process, met = member.life, self.world.states.of(member.process.pid)
+        process, pid = member.life, member.process.pid
         began = time.time()
-        os.kill(member.process.pid, 9)
+        os.kill(pid, signal.SIGKILL)
+        met = self._turns_of(pid)
         self._met("kill", met, process=process)
         await member.kill()
         self.world.note(Exited(process=process, code=-9))
@@ -90,14 +105,14 @@ class Faults:
     async def _sigterm(self, target: Standing, member: Member) -> None:
         assert member.process is not None
         process = member.life
-        self._met("sigterm", self.world.states.of(member.process.pid), process=process)
+        self._met("sigterm", self._turns_of(member.process.pid), process=process)
         self._fault("sigterm", process, time.time(), instant=True)
-        await member.terminate()
-        self.world.note(Exited(process=process, code=0))
+        code = await member.terminate()
+        self.world.note(Exited(process=process, code=code))
         await self._start_again(member)
 
     async def _start_again(self, member: Member) -> None:
-        await asyncio.sleep(self.world.chance.uniform(0, 1.5 * LEASE))
+        await asyncio.sleep(self.world.chance.choice((0.0, 0.3, 1.2)) * LEASE)
         await member.start()
         self.world.note(Started(process=member.life, server=member.kind))
 
@@ -106,7 +121,7 @@ class Faults:
         began = time.time()
         member.pause()
         if not await self.world.rows.is_locked():  # on SQLite that would stop everybody, and what for is known
-            self._met("sigstop", self.world.states.of(member.process.pid), process=member.life)
+            self._met("sigstop", self._turns_of(member.process.pid), process=member.life)
             await asyncio.sleep(self.world.chance.choice((0.6, 1.4, 1.8, 2.5)) * LEASE)
         member.resume()
         self._fault("sigstop", member.life, began)
@@ -127,7 +142,7 @@ class Faults:
             line.fall_silent()
         else:
             line.refuse()
-        self._met(f"partition_{peer}", self.world.states.of(member.process.pid), process=process)
+        self._met(f"partition_{peer}", self._turns_of(member.process.pid), process=process)
         await asyncio.sleep(self.world.chance.choice((0.3, 0.8, 1.4, 2.0)) * LEASE)
         line.heal()
         self._fault("partition", process, began, peer=peer)
@@ -157,9 +172,9 @@ class Faults:
         redis = self.world.cluster.redis
         assert redis is not None
         began = time.time()
-        self._met("redis_restart", self.world.states.all())
+        self._met("redis_restart", self._all())
         await asyncio.to_thread(redis.stop)
-        await asyncio.sleep(self.world.chance.choice((0.0, 1.0, 8.0)))
+        await self._lasts(0.0, 1.0, 8.0)
         await asyncio.to_thread(redis.start)
         self._fault("redis_restart", "redis", began)
 
@@ -167,7 +182,7 @@ class Faults:
         redis = self.world.cluster.redis
         assert redis is not None
         began = time.time()
-        self._met("redis_flushall", self.world.states.all())
+        self._met("redis_flushall", self._all())
         await asyncio.to_thread(redis.flushall)
         self._fault("redis_flushall", "redis", began)
 
@@ -176,8 +191,8 @@ class Faults:
         assert redis is not None
         began = time.time()
         redis.pause()
-        self._met("redis_pause", self.world.states.all())
-        await asyncio.sleep(self.world.chance.choice((0.5, 2.0, 5.0)))
+        self._met("redis_pause", self._all())
+        await self._lasts(0.5, 2.0, 5.0)
         redis.resume()
         self._fault("redis_pause", "redis", began)
 
@@ -185,9 +200,9 @@ class Faults:
         postgres = self.world.cluster.postgres
         assert postgres is not None
         began = time.time()
-        self._met("postgres_restart", self.world.states.all())
+        self._met("postgres_restart", self._all())
         await asyncio.to_thread(postgres.stop)
-        await asyncio.sleep(self.world.chance.choice((0.0, 1.0, 3.0)))
+        await self._lasts(0.0, 1.0, 3.0)
         await asyncio.to_thread(postgres.start)
         self._fault("postgres_restart", "postgres", began)
 
@@ -196,7 +211,7 @@ class Faults:
         assert postgres is not None
         began = time.time()
         postgres.pause()
-        self._met("postgres_pause", self.world.states.all())
-        await asyncio.sleep(self.world.chance.choice((0.5, 1.5, 3.0)))
+        self._met("postgres_pause", self._all())
+        await self._lasts(0.5, 1.5, 3.0)
         postgres.resume()
         self._fault("postgres_pause", "postgres", began)

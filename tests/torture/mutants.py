@@ -6,6 +6,7 @@ import os
 import time
 from asyncio import Event
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -22,6 +23,7 @@ from history.events import TurnEnded, TurnRestarted
 from history.models import ACTIVE, Turn
 from history.progress import progress_of
 from streaming import gathering, turns
+from streaming.doorbell import Doorbell
 from streaming.drive import Drive
 from streaming.engine import Engine
 from streaming.hub import Hub
@@ -53,6 +55,23 @@ def _end(end: Callable[..., None], turn_id: UUID, *, attempt: int, **options: An
 def no_position_query() -> None:
     """A ring that was lost is lost."""
     put(Hub, "keep_positions", _for_ever)
+
+
+def hears_nothing() -> None:
+    """The doorbell rings, and nobody listens."""
+    put(Engine, "_heard", lambda self, ring: None)
+
+
+def does_not_heal() -> None:
+    """The connection to the doorbell is never made anew."""
+    listen = Doorbell._listen
+
+    async def once(self: Doorbell) -> None:
+        with suppress(Exception):
+            await listen(self)
+        await Event().wait()
+
+    put(Doorbell, "_listen", once)
 
 
 def renews_all() -> None:
@@ -183,6 +202,8 @@ MUTANTS: dict[str, Callable[[], None]] = {
     for mutate in (
         no_fence,
         no_position_query,
+        hears_nothing,
+        does_not_heal,
         renews_all,
         publishes_before_commit,
         batches_after_compaction,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from random import Random
 import aiohttp
 
 from tests.torture import scripts
+from tests.torture.cells import Cells
 from tests.torture.cluster import Cluster, Database, cluster
 from tests.torture.history import Recorder
 from tests.torture.last_look import write_down
@@ -27,14 +27,17 @@ from tests.torture.world import OWNER, World
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done. A run ends when so many turns were hit (0: there is no number), or after so many seconds."""
+    """What is to be done. A run ends when so many turns were hit, and each cell so many times, or after so many
+    seconds; if both numbers are 0, by time alone."""
 
     seed: int
     database: Database = "sqlite"
-    servers: int = 3
+    servers: int = 4
     redis: bool = True
-    talks: int = 8
+    talks: int = 10
+    """Conversations at a time."""
     turns: int = 0
+    cell: int = 0
     seconds: float = 60.0
     faults: tuple[str, ...] = ()
     states: tuple[State, ...] = ()
@@ -47,7 +50,7 @@ class Plan:
         """What repeats it."""
         options = [
             f"--seed {self.seed} --database {self.database} --servers {self.servers} --talks {self.talks}",
-            f"--turns {self.turns} --seconds {self.seconds:g}",
+            f"--turns {self.turns} --cell {self.cell} --seconds {self.seconds:g}",
             *([f"--faults {','.join(self.faults)}"] if self.faults else []),
             *([f"--states {','.join(self.states)}"] if self.states else []),
             *([f"--mutant {self.mutant}"] if self.mutant else []),
@@ -58,11 +61,11 @@ class Plan:
 
 @dataclass
 class Outcome:
-    """What a run left: the file of its history, and how often each fault met each state."""
+    """What a run left: the file of its history, and which cells were hit."""
 
     plan: Plan
     history: Path
-    hits: Counter[tuple[str, State]]
+    cells: Cells
     turns: int
     """How many there were, and how many of them were hit."""
     hit: int
@@ -86,7 +89,7 @@ async def run(plan: Plan, folder: Path) -> Outcome:
         await asyncio.to_thread(stand.provider.script, named=scripts.SCRIPTS)
         for member in stand.members:
             world.note(Started(process=member.life, server=member.kind))
-        nemesis = Nemesis(world, faults=plan.faults, states=plan.states)
+        nemesis = Nemesis(world, faults=plan.faults, states=plan.states, goal=plan.cell)
         try:
             await _rage(world, nemesis, plan)
             await _settle(world, patience=plan.quiet)
@@ -99,7 +102,7 @@ async def run(plan: Plan, folder: Path) -> Outcome:
     return Outcome(
         plan,
         folder / "history.jsonl",
-        hits=nemesis.hits,
+        cells=nemesis.cells,
         turns=sum(len(talk.turns) for talk in world.talks),
         hit=len(nemesis.met),
         seconds=time.monotonic() - began,
@@ -115,7 +118,7 @@ async def _rage(world: World, nemesis: Nemesis, plan: Plan) -> None:
     raging = asyncio.create_task(nemesis.rage())
     until = time.monotonic() + plan.seconds
     try:
-        while time.monotonic() < until and not (plan.turns and len(nemesis.met) >= plan.turns):
+        while time.monotonic() < until and not _is_enough(nemesis, plan):
             done, _ = await asyncio.wait({raging, *chores, *talks}, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
@@ -132,6 +135,10 @@ async def _rage(world: World, nemesis: Nemesis, plan: Plan) -> None:
         if task.done():
             task.result()
         task.cancel()
+
+
+def _is_enough(nemesis: Nemesis, plan: Plan) -> bool:
+    return bool(plan.turns or plan.cell) and len(nemesis.met) >= plan.turns and not nemesis.cells.lacking
 
 
 async def _settle(world: World, *, patience: float) -> None:

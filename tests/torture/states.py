@@ -50,15 +50,20 @@ class States:
     async def follow(self) -> None:
         """Read the notes as they come; runs as long as the run."""
         while True:
-            for note in self._notes.fresh():
-                if note["what"] in NOTED:
-                    self._learn(note)
+            self.read()
             await asyncio.sleep(0.005 if self._aims else 0.02)
+
+    def read(self) -> None:
+        """Know what has been noted by now."""
+        for note in self._notes.fresh():
+            if note["what"] in NOTED:
+                self._learn(note)
 
     def stop_asked(self, turn: str) -> None:
         """Somebody has asked for its end."""
         if turn in self._turns:
             self._turns[turn].state = "stopping"
+            self._tell(self._turns[turn])
 
     def only(self, active: Collection[str]) -> None:
         """Forget turns that were ended by somebody who notes nothing: the database has these only."""
@@ -78,7 +83,10 @@ class States:
         return [standing for standing in self.all() if standing.pid == pid]
 
     async def when(self, aim: Aim, *, patience: float) -> Standing | None:
-        """The next turn to come where it is aimed at; None if none does in so many seconds."""
+        """A turn that is where is aimed at, or the next to come there; None if none does in so many seconds."""
+        there = [turn for turn in self.all() if aim(turn)]
+        if there:
+            return max(there, key=lambda turn: turn.at)
         found: asyncio.Future[Standing] = asyncio.get_running_loop().create_future()
         self._aims[found] = aim
         try:
@@ -100,6 +108,9 @@ class States:
         elif known is not None and (known.state == "stopping" or (known.state == "taken_over" and state in BEGUN)):
             state = known.state
         standing = self._turns[turn] = Standing(turn, state, note["pid"], note["at"])
+        self._tell(standing)
+
+    def _tell(self, standing: Standing) -> None:
         for found, aim in self._aims.items():
             if not found.done() and aim(standing):
                 found.set_result(standing)

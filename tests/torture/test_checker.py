@@ -74,7 +74,7 @@ def test_a_stop_may_take_longer_while_redis_is_gone() -> None:
 
 
 def test_text_may_come_late_just_after_redis_is_back() -> None:
-    late = wrong_records.text_comes_late.page()
+    late = wrong_records.text_is_two_seconds_late_and_nothing_has_happened.page()
     delta = late.frames(wrong_records.SOCKET, type="delta")[-1]
 
     late.add(Fault(kind="redis_restart", target="redis", began=delta.at - 9, ended=delta.at - 6))

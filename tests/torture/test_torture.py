@@ -13,7 +13,7 @@ from bench.environment import ROOT, cleaned
 from tests.torture.cluster import MUTANT, Database
 from tests.torture.hunt import NAMES
 from tests.torture.notes import VARIABLE
-from tests.torture.report import table, verdict
+from tests.torture.report import verdict
 from tests.torture.run import Plan, run
 
 pytestmark = pytest.mark.system
@@ -24,12 +24,12 @@ async def test_a_cluster_that_is_tortured_keeps_its_promises(
     database: Database, seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """R1-R14, R18-R21, as far as half a minute shows them."""
-    plan = Plan(seed=seed, database=database, seconds=20, talks=5)
+    plan = Plan(seed=seed, database=database, servers=3, talks=5, seconds=20)
 
     outcome = await run(plan, tmp_path)
 
     with capsys.disabled():
-        print(f"\n{plan.command}: {outcome.turns} turns, {outcome.hit} of them hit", *table(outcome), sep="\n")
+        print(f"\n{plan.command}: {outcome.turns} turns, {outcome.hit} of them hit", *outcome.cells.table(), sep="\n")
     assert not verdict(outcome)
     assert outcome.hit >= 5
 

@@ -14,12 +14,12 @@ import aiohttp
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from tests.torture.cluster import Member
+from tests.torture.cluster import CHAT, Member
 from tests.torture.records import Connected, Disconnected, Frame, Received, Transport
 from tests.torture.world import World, lines_of
 
-SILENCE = 7.0
-"""After so many seconds without a sign of life a viewer goes elsewhere; there are heartbeats every two."""
+SILENCE = 4 * CHAT["HEARTBEAT"]
+"""After so many seconds without a sign of life a viewer goes elsewhere, and complains."""
 OPENING = 6.0
 RETRY = (0.05, 0.6)
 """How long a viewer waits before it comes back, in seconds."""

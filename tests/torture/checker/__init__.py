@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 from tests.torture.checker import asking, showing, storing, surviving
 from tests.torture.checker.run import Run
@@ -13,7 +14,10 @@ from tests.torture.checker.verdict import Findings
 from tests.torture.checker.verdict import Violation as Violation
 from tests.torture.history import History
 
-PROMISES: Mapping[str, tuple[Callable[[Run], Findings], ...]] = {
+Predicate: TypeAlias = Callable[[Run], Findings]
+"""Finds what breaks a promise."""
+
+PROMISES: Mapping[str, tuple[Predicate, ...]] = {
     "R1": (
         storing.numbers_have_no_holes,
         showing.viewers_get_events_in_order_and_once,
@@ -62,6 +66,7 @@ PROMISES: Mapping[str, tuple[Callable[[Run], Findings], ...]] = {
     "R20": (
         surviving.sockets_are_closed_with_a_word,
         surviving.who_is_told_to_end_ends,
+        surviving.who_is_told_to_end_ends_well,
         surviving.hops_that_end_in_time_are_not_asked_twice,
         surviving.a_hand_over_is_no_loss,
     ),

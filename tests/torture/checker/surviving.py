@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 from math import ceil, inf
+from signal import SIGTERM
 from statistics import median
 
 from tests.torture.checker.run import Run, Span, stamps
@@ -223,6 +224,14 @@ def who_is_told_to_end_ends(run: Run) -> Findings:
         took = (gone[0] if gone else run.history.ended) - told.began
         if took > run.bounds.exit and not _disturbed(run, told.target, until=told.began + took):
             yield f"{told.target} took {took:.1f} s to end", told
+
+
+def who_is_told_to_end_ends_well(run: Run) -> Findings:
+    """R20: without an error: with 0, or by the signal itself, which some servers send on to themselves."""
+    for told in _told(run):
+        for exited in run.history.of(Exited):
+            if exited.process == told.target and exited.code not in (0, -SIGTERM):
+                yield f"{told.target} ended with {exited.code}", (told, exited)
 
 
 def hops_that_end_in_time_are_not_asked_twice(run: Run) -> Findings:

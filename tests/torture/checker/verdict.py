@@ -49,8 +49,12 @@ class Bounds:
     """R13: bytes of a tool's result, with the note about a cut."""
     heartbeat: float = 20.0
     """R14: between two signs of life; they come every 15."""
+    behind: float = 1.5
+    """R18: how far behind a viewer may be."""
+    polled: float = 4.5
+    """R18: how far behind it may be while its process, or the turn's, has no Redis."""
     heal: float = 5.0
-    """R18: how far behind a viewer may be, and how long after a fault it may be further behind."""
+    """R18: how long after a fault a viewer may still be further behind."""
     drain: float = 15.0
     """R20: a hop that ends so soon after SIGTERM is not asked twice."""
     exit: float = 25.0

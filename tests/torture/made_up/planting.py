@@ -8,8 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
-from tests.torture.checker.run import Run
-from tests.torture.checker.verdict import Findings
+from tests.torture.checker import Predicate
 from tests.torture.history import History
 from tests.torture.made_up.audience import Told, history
 from tests.torture.made_up.plots import (
@@ -23,7 +22,6 @@ from tests.torture.records import (
 )
 
 R = TypeVar("R", bound=Record)
-Predicate = Callable[[Run], Findings]
 
 
 class Plant(NamedTuple):

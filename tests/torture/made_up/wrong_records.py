@@ -306,7 +306,27 @@ def nothing_is_heard_for_20_seconds(page: Page) -> None:
         page.drop(comment)
 
 
+@edit(showing.signs_of_life_are_timed, given_up)
+def nothing_is_heard_while_the_database_is_away(page: Page) -> None:
+    (comment,) = page.frames(SOCKET, type="comment")
+    page.drop(comment)
+    page.add(Fault(kind="postgres_pause", target="postgres", began=comment.at - 1, ended=comment.at + 1))
+
+
 # R18
+
+
+@edit(showing.what_is_live_comes_in_time, plain)
+def text_is_two_seconds_late_and_nothing_has_happened(page: Page) -> None:
+    delta = page.frames(SOCKET, type="delta")[-1]
+    page.change(delta, at=delta.at + 2)
+
+
+@edit(showing.what_is_live_comes_in_time, plain)
+def text_is_not_even_polled_for_while_redis_is_away(page: Page) -> None:
+    delta = page.frames(SOCKET, type="delta")[-1]
+    page.add(Fault(kind="redis_pause", target="redis", began=delta.at - 1, ended=delta.at + 9, at=delta.at + 9))
+    page.change(delta, at=delta.at + 8)
 
 
 @edit(showing.what_is_live_comes_in_time, plain)
@@ -348,6 +368,11 @@ def a_socket_just_breaks(page: Page) -> None:
 def a_process_takes_30_seconds_to_end(page: Page) -> None:
     exited = page.all(Exited, code=0)[0]
     page.change(exited, at=exited.at + 30)
+
+
+@edit(surviving.who_is_told_to_end_ends_well, drained)
+def a_process_crashes_on_its_way_out(page: Page) -> None:
+    page.change(page.all(Exited, code=0)[0], code=1)
 
 
 @edit(surviving.a_hand_over_is_no_loss, drained)
