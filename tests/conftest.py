@@ -20,20 +20,22 @@ settings.register_profile("verbatim", deadline=None)  # no test is red because t
 settings.load_profile("verbatim")
 
 HERE = Path(__file__).parent
+SLOWEST = {room: place for place, room in enumerate(("torture", "browser", "bench", "system"))}
 DATABASE_FIXTURES = {"db", "transactional_db", "django_db_reset_sequences"}
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
     """Mark the rings: the database's by what a test uses, so that it can be run on another one; the browser's by its
-    folder. The browser comes last: its driver keeps an event loop running in the main thread until the end."""
+    folder. What starts processes comes first: where tests run side by side, many quick files fill the gaps at the end.
+    """
     for item in items:
         if item.get_closest_marker("django_db") or DATABASE_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker("database")
         if "browser" in item.path.relative_to(HERE).parts:
             item.add_marker("browser")
     yield
-    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+    items.sort(key=lambda item: SLOWEST.get(item.path.relative_to(HERE).parts[0], len(SLOWEST)))
 
 
 @pytest.fixture(scope="session")

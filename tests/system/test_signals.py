@@ -213,8 +213,7 @@ async def test_the_turns_of_a_living_process_are_left_alone_whatever_happens_to_
         survive(*new_site(), kind="uvicorn", neighbours="daphne", provider=provider),
     )
 
-    asked = Counter(entry["body"]["messages"][-1]["content"] for entry in provider.log())
-    assert asked == {"[[daphne]]": 6, "[[uvicorn]]": 6, "[[survives]]": 2}
+    assert questions(provider.log()) == {"[[daphne]]": 6, "[[uvicorn]]": 6, "[[survives]]": 2}
 
 
 async def survive(site: Site, key: str, *, kind: Kind, neighbours: Kind, provider: ProviderProcess) -> None:
@@ -225,9 +224,11 @@ async def survive(site: Site, key: str, *, kind: Kind, neighbours: Kind, provide
             await viewer.send("[[survives]]")
             watching = asyncio.create_task(viewer.until(ended(), seconds=40))
             broken = []
-            for signal in (ServerProcess.kill, ServerProcess.terminate, ServerProcess.interrupt):
+            for asked, signal in enumerate((ServerProcess.terminate, ServerProcess.interrupt, ServerProcess.kill), 1):
                 server = await asyncio.to_thread(site.start, neighbours, chat={"DRAIN": 0.5})
                 broken.append(await break_off(others.enter_context(server), signal, key=key))
+                if signal is not ServerProcess.kill:  # it is nobody's now, and must not be the next neighbour's
+                    await until_asked(provider, neighbours, times=2 * asked)
             others.enter_context(await asyncio.to_thread(site.start, neighbours, chat=EAGER))
             await asyncio.to_thread(provider.open_gate, neighbours)
             for conversation, seen in broken:
@@ -241,6 +242,19 @@ async def survive(site: Site, key: str, *, kind: Kind, neighbours: Kind, provide
         assert ends(viewer.folded) == [("completed", None)]
         assert texts(viewer.folded) == ["".join(f"w{number:04} " for number in range(1, 201))]
         assert (await read(client, mine)).events == viewer.folded.events
+
+
+async def until_asked(provider: ProviderProcess, kind: Kind, *, times: int) -> None:
+    """Wait until the model was asked so often for what that neighbour's turns say."""
+    count = 0
+    async with asyncio.timeout(15):
+        while questions(log := await provider.requests_async(count))[f"[[{kind}]]"] < times:
+            count = len(log) + 1
+
+
+def questions(log: list[dict[str, Any]]) -> Counter[str]:
+    """How often which last message came to the provider."""
+    return Counter(entry["body"]["messages"][-1]["content"] for entry in log)
 
 
 async def break_off(server: ServerProcess, signal: Signal, *, key: str) -> tuple[str, Folded]:
