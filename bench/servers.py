@@ -21,9 +21,8 @@ Kind = Literal["daphne", "uvicorn"]
 KINDS: tuple[Kind, ...] = ("daphne", "uvicorn")
 
 COMMANDS: Mapping[Kind, str] = {
-    "daphne": "daphne -v 1 -b 127.0.0.1 -p {port} {application}",
-    "uvicorn": "uvicorn --host 127.0.0.1 --port {port} --ws websockets-sansio --ws-per-message-deflate false"
-    " {application}",
+    "daphne": "daphne -v 1 -b 127.0.0.1 -p {port}",
+    "uvicorn": "uvicorn --host 127.0.0.1 --port {port} --ws websockets-sansio --ws-per-message-deflate false",
 }
 KEYS = """
 from django.core.management import call_command
@@ -36,8 +35,15 @@ class Site:
     """A database and the environment in which servers and commands of this site run."""
 
     def __init__(
-        self, folder: Path, *, provider_url: str, database_url: str | None = None, env: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        *,
+        provider_url: str,
+        database_url: str | None = None,
+        env: Mapping[str, str] | None = None,
+        migrated: bool = False,
     ) -> None:
+        """`migrated` tells that the database has all tables already."""
         self.env = {
             **cleaned(os.environ),
             "DJANGO_SETTINGS_MODULE": "bench.settings",
@@ -47,7 +53,8 @@ class Site:
             "PYTHONUNBUFFERED": "1",
             **(env or {}),
         }
-        self.manage("migrate", "--verbosity", "0")
+        if not migrated:
+            self.manage("migrate", "--verbosity", "0")
 
     def at(self, database_url: str, **env: str) -> Site:
         """The same site at another database, which has all tables already; perhaps with more in its environment."""
@@ -78,10 +85,11 @@ class Site:
         port: int = 0,
         chat: Mapping[str, Any] | None = None,
         application: str = "config.asgi:application",
+        options: str = "",
     ) -> ServerProcess:
-        """A server process of this site; `chat` overrides keys of `CHAT`."""
+        """A server process of this site; `chat` overrides keys of `CHAT`, `options` are more of its command line."""
         env = {**self.env, "CHAT_OVERRIDES": json.dumps(chat or {})}
-        return ServerProcess(kind, env=env, port=port, application=application)
+        return ServerProcess(kind, env=env, port=port, application=application, options=options)
 
 
 NewSite: TypeAlias = Callable[[], tuple[Site, str]]
@@ -99,10 +107,11 @@ class ServerProcess:
         port: int = 0,
         folder: Path = ROOT,
         application: str = "config.asgi:application",
+        options: str = "",
     ) -> None:
         self.kind = kind
         self.lines: list[str] = []
-        command = COMMANDS[kind].format(port=port, application=application).split()
+        command = f"{COMMANDS[kind].format(port=port)} {options} {application}".split()
         self._process = subprocess.Popen(
             [sys.executable, "-m", *command], cwd=folder, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
             text=True,

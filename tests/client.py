@@ -16,6 +16,9 @@ from websockets.exceptions import ConnectionClosed
 from streaming.frames import Accepted, Error, Pong, ServerFrame
 from tests.fold import Folded
 
+GOODBYE = 0.5
+"""For how many seconds who leaves waits for the server's goodbye, which may stand behind much that nobody reads."""
+
 _decoder: msgspec.json.Decoder[ServerFrame] = msgspec.json.Decoder(ServerFrame)
 
 
@@ -56,7 +59,12 @@ class Client:
         folded = folded.reconnected() if folded is not None else Folded()
         address = f"{self.url.replace('http', 'ws', 1)}/ws/conversations/{conversation}/?after={folded.cursor}"
         async with connect(
-            address, additional_headers=self.headers, max_size=None, compression=None, proxy=None
+            address,
+            additional_headers=self.headers,
+            max_size=None,
+            compression=None,
+            proxy=None,
+            close_timeout=GOODBYE,
         ) as connection:
             yield Socket(connection, folded)
 

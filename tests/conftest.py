@@ -15,6 +15,7 @@ from hypothesis import settings
 
 from access.profiles import forget
 from tests.provider import ProviderProcess
+from tests.template import Template, of_this_run, on_sqlite
 
 settings.register_profile("verbatim", deadline=None)  # no test is red because the machine is busy
 settings.load_profile("verbatim")
@@ -86,6 +87,12 @@ def provider(provider_process: ProviderProcess) -> ProviderProcess:
     """The provider, fresh."""
     provider_process.reset()
     return provider_process
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    """The database with which sites of real processes begin."""
+    return on_sqlite(of_this_run(tmp_path_factory.getbasetemp()) / "sqlite")
 
 
 @pytest.fixture

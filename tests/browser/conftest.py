@@ -20,7 +20,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_
 from tests.browser.tabs import window
 from tests.curl import CURL
 from tests.provider import ProviderProcess
-from tests.server import ServerProcess, Site
+from tests.server import ServerProcess
+from tests.template import Template, site_on
 
 STATIC = Path(__file__).resolve().parents[2] / "chat" / "static"
 CHROMIUM = shutil.which("chromium")
@@ -73,7 +74,7 @@ def static_site() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
-    """What drives browsers. It keeps an event loop running in the main thread, which no other file's tests could bear."""
+    """What drives browsers. It keeps a loop running in the main thread, which no other file's tests could bear."""
     assert CHROMIUM is not None, "CI_BROWSER=1 and there is no chromium"
     with sync_playwright() as playwright:
         yield playwright
@@ -115,10 +116,12 @@ def page(context: BrowserContext, static_site: str) -> Page:
 
 
 @pytest.fixture(scope="session")
-def server(provider_process: ProviderProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def server(
+    provider_process: ProviderProcess, template: Template, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
     """A server where every visitor is a guest of their own."""
-    folder = tmp_path_factory.mktemp("pages")
-    site = Site(folder, provider_url=provider_process.base_url, env={"DEBUG": "1"})
+    file = tmp_path_factory.mktemp("pages") / "site.sqlite3"
+    site = site_on(template, file, provider_url=provider_process.base_url, env={"DEBUG": "1"})
     with site.start("daphne") as process:
         yield process
 

@@ -14,7 +14,8 @@ import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests.independent import IndependentProvider
-from tests.server import ServerProcess, Site
+from tests.server import ServerProcess
+from tests.template import Template, site_on
 
 FOLDER = os.environ.get("SCREENSHOTS")
 PAUSE = 20 if FOLDER else 6
@@ -47,10 +48,13 @@ def provider_process() -> Iterator[IndependentProvider]:
 
 
 @pytest.fixture(scope="module")
-def server(provider_process: IndependentProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def server(
+    provider_process: IndependentProvider, template: Template, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
     """A site whose real model is the independent provider's, beside the demo."""
-    folder = tmp_path_factory.mktemp("five-turns")
-    site = Site(folder, provider_url=provider_process.base_url, env={"DEBUG": "1", "OPENAI_MODEL": "llmock"})
+    file = tmp_path_factory.mktemp("five-turns") / "site.sqlite3"
+    env = {"DEBUG": "1", "OPENAI_MODEL": "llmock"}
+    site = site_on(template, file, provider_url=provider_process.base_url, env=env)
     with site.start("daphne") as process:
         yield process
 

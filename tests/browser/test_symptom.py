@@ -6,7 +6,6 @@ front, and a second after its connection broke.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
@@ -22,6 +21,7 @@ from tests.lightspeed import names, start, text
 from tests.provider import ProviderProcess
 from tests.server import KINDS, Kind, NewSite, ServerProcess, Site
 from tests.sse import Reader
+from tests.template import Template, site_on
 
 NewTab: TypeAlias = Callable[[Cable], Tab]
 NewWindow: TypeAlias = Callable[[], BrowserContext]
@@ -50,16 +50,16 @@ def words(first: int, last: int, *, rate: int = 100) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def new_site(provider_process: ProviderProcess, tmp_path_factory: pytest.TempPathFactory) -> NewSite:
+def new_site(
+    provider_process: ProviderProcess, template: Template, tmp_path_factory: pytest.TempPathFactory
+) -> NewSite:
     """Makes sites where every visitor is a guest, and one user has an API key."""
     folder = tmp_path_factory.mktemp("guests")
-    site = Site(folder, provider_url=provider_process.base_url, env={"DEBUG": "1"})
-    key = site.key_for("script")
     numbers = count()
 
     def new_site() -> tuple[Site, str]:
-        database = shutil.copy(folder / "site.sqlite3", folder / f"site-{next(numbers)}.sqlite3")
-        return site.at(f"sqlite:///{database}"), key
+        file = folder / f"site-{next(numbers)}.sqlite3"
+        return site_on(template, file, provider_url=provider_process.base_url, env={"DEBUG": "1"}), template.key
 
     return new_site
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import cache
@@ -21,8 +20,9 @@ from tests.postgres_server import PostgresProcess
 from tests.provider import ProviderProcess
 from tests.redis import RedisProcess
 from tests.server import KINDS, Kind, NewSite, ServerProcess, Site
-from tests.system.cluster import DATABASES, FOUR, Cluster, Database, NewCluster, started
+from tests.system.cluster import DATABASES, FOUR, LONG, Cluster, Database, NewCluster, started
 from tests.system.versions import previous_version
+from tests.template import DATABASE, Template, of_this_run, on_postgres, site_at, site_on
 
 IN_CI = os.environ.get("CI_BROWSER") == "1"
 """Nothing may be missing there: what is fails the tests that need it. Elsewhere these are left out."""
@@ -32,9 +32,9 @@ if CURL is None and not IN_CI:
     collect_ignore.append("test_curl.py")
 if NGINX is None and not IN_CI:
     collect_ignore.append("test_nginx.py")
-if previous_version() is None:  # a checkout without history: only what `tests/history/test_versions.py` says is held
+if previous_version() is None and not IN_CI:  # without history, only what `tests/history/test_versions.py` says is held
     collect_ignore.append("test_cluster_versions.py")
-if NGINX is None or "TORTURE" not in os.environ:
+if NGINX is None or not LONG:
     collect_ignore.append("test_nginx_for_minutes.py")
 
 
@@ -62,54 +62,47 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def site(provider_process: ProviderProcess, tmp_path_factory: pytest.TempPathFactory) -> Site:
+def site(provider_process: ProviderProcess, template: Template, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """One site for all tests; each has a user of its own."""
-    return Site(tmp_path_factory.mktemp("site"), provider_url=provider_process.base_url)
-
-
-@pytest.fixture(scope="session")
-def template(provider_process: ProviderProcess, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Site, str]:
-    """The file of a database that no server uses, its site, and the API key of its user."""
-    folder = tmp_path_factory.mktemp("template")
-    site = Site(folder, provider_url=provider_process.base_url)
-    return folder / "site.sqlite3", site, site.key_for("ada")
+    return site_on(template, tmp_path_factory.mktemp("site") / "site.sqlite3", provider_url=provider_process.base_url)
 
 
 @pytest.fixture
-def new_site(template: tuple[Path, Site, str], tmp_path: Path) -> NewSite:
+def new_site(provider_process: ProviderProcess, template: Template, tmp_path: Path) -> NewSite:
     """Makes sites for tests that end servers: with a database of their own, no living server cleans up after them."""
-    file, site, key = template
     numbers = count()
 
     def new_site() -> tuple[Site, str]:
-        database = shutil.copy(file, tmp_path / f"site-{next(numbers)}.sqlite3")
-        return site.at(f"sqlite:///{database}"), key
+        file = tmp_path / f"site-{next(numbers)}.sqlite3"
+        return site_on(template, file, provider_url=provider_process.base_url), template.key
 
     return new_site
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresProcess]:
+def postgres_template(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    """The databases with which a PostgreSQL begins."""
+    return on_postgres(of_this_run(tmp_path_factory.getbasetemp()) / "postgres")
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_template: Template) -> Iterator[PostgresProcess]:
     """A PostgreSQL that no test ends."""
-    with PostgresProcess() as process:
+    with PostgresProcess(data=postgres_template.data) as process:
         yield process
 
 
 @pytest.fixture(scope="session")
-def postgres_template(
-    postgres: PostgresProcess, provider_process: ProviderProcess, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Site, str]:
-    """The site of a database there that no server uses, and the API key of its user."""
-    folder = tmp_path_factory.mktemp("postgres")
-    site = Site(folder, provider_url=provider_process.base_url, database_url=postgres.create("template"))
-    return site, site.key_for("ada")
-
-
-@pytest.fixture(scope="session")
-def make_postgres_site(postgres: PostgresProcess, postgres_template: tuple[Site, str]) -> NewSite:
+def make_postgres_site(
+    postgres: PostgresProcess, postgres_template: Template, provider_process: ProviderProcess
+) -> NewSite:
     """Makes sites on PostgreSQL, each with a database of its own."""
-    site, key = postgres_template
-    return lambda: (site.at(postgres.create(f"site_{uuid4().hex}", template="template")), key)
+
+    def new_site() -> tuple[Site, str]:
+        address = postgres.create(f"site_{uuid4().hex}", template=DATABASE)
+        return site_at(address, provider_url=provider_process.base_url), postgres_template.key
+
+    return new_site
 
 
 @pytest.fixture
@@ -127,20 +120,20 @@ def redis() -> Iterator[RedisProcess]:
 
 @pytest.fixture(scope="session")
 def make_cluster(
-    template: tuple[Path, Site, str],
+    template: Template,
     make_postgres_site: NewSite,
     redis: RedisProcess,
+    provider_process: ProviderProcess,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> NewCluster:
     """Makes clusters; any number of them may use one Redis."""
-    file, sqlite_site, sqlite_key = template
 
     def make(
         database: Database, *, kinds: Sequence[Kind] = FOUR, chat: Mapping[str, Any] | None = None
     ) -> AbstractContextManager[Cluster]:
         if database == "SQLite":
-            copied = shutil.copy(file, tmp_path_factory.mktemp("cluster") / "site.sqlite3")
-            site, key = sqlite_site.at(f"sqlite:///{copied}"), sqlite_key
+            file = tmp_path_factory.mktemp("cluster") / "site.sqlite3"
+            site, key = site_on(template, file, provider_url=provider_process.base_url), template.key
         else:
             site, key = make_postgres_site()
         site = site.at(site.env["DATABASE_URL"], REDIS_URL=redis.url)
@@ -183,9 +176,11 @@ def server(servers: Callable[[Kind], ServerProcess], kind: Kind) -> ServerProces
 
 
 @pytest.fixture(scope="session")
-def keys(site: Site) -> Iterator[str]:
-    """API keys of new users without end; made by the score, because each command is a process that has to start."""
-    return chain.from_iterable(site.keys_for(*(f"user-{uuid4().hex[:8]}" for _ in range(20))) for _ in count())
+def keys(site: Site, template: Template) -> Iterator[str]:
+    """API keys of new users without end: those that are there, then by the score, because each command is a process
+    that has to start."""
+    more = (site.keys_for(*(f"user-{uuid4().hex[:8]}" for _ in range(20))) for _ in count())
+    return chain(template.keys[1:], chain.from_iterable(more))
 
 
 @pytest.fixture
@@ -198,9 +193,3 @@ def key(keys: Iterator[str]) -> str:
 def client(server: ServerProcess, key: str) -> Client:
     """A new user at the server."""
     return Client(server.url, key=key)
-
-
-@pytest.fixture
-def key_for(site: Site) -> Callable[[str], str]:
-    """Keys for users by name."""
-    return site.key_for

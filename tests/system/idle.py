@@ -7,7 +7,7 @@ import asyncio
 import aiohttp
 from websockets.asyncio.client import connect
 
-from tests.client import Client
+from tests.client import GOODBYE, Client
 from tests.sse import Reader
 
 
@@ -15,7 +15,9 @@ async def beats_of_socket(client: Client, conversation: str, *, count: int) -> i
     """Hear so many heartbeats on one socket, sending nothing, not even pings; how many came."""
     address = f"{client.url.replace('http', 'ws', 1)}/ws/conversations/{conversation}/"
     heard = 0
-    async with connect(address, additional_headers=client.headers, ping_interval=None, proxy=None) as socket:
+    async with connect(
+        address, additional_headers=client.headers, ping_interval=None, proxy=None, close_timeout=GOODBYE
+    ) as socket:
         async for frame in socket:
             heard += b'"heartbeat"' in (frame if isinstance(frame, bytes) else frame.encode())
             if heard == count:

@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from streaming.frames import ServerFrame
-from tests.client import Client, Socket, ended
+from tests.client import GOODBYE, Client, Socket, ended
 from tests.fold import Folded
 from tests.sse import Reader
 from tests.system.callers import STREAMING_CHAT
@@ -70,6 +70,7 @@ class StuckSocket:
             compression=None,
             ping_interval=None,
             proxy=None,
+            close_timeout=GOODBYE,
         )
         connection.transport.pause_reading()
         return cls(client, conversation, connection)

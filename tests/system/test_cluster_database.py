@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from datetime import datetime
 from itertools import cycle, islice
-from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -20,8 +19,8 @@ from tests.client import Client, Socket, caught_up, ended, says
 from tests.postgres_server import PostgresProcess
 from tests.provider import ProviderProcess, Script
 from tests.redis import RedisProcess
-from tests.server import Site
 from tests.system.cluster import LONG, Cluster, NewCluster, scaled, started
+from tests.template import DATABASE, Template, site_at
 
 STREAMS = scaled(300, 40)
 WORDS, RATE = scaled(200, 60), 10
@@ -39,19 +38,19 @@ SPEECH = "".join(f"w{number:04} " for number in range(1, WORDS + 11))
 
 
 @pytest.fixture
-def own_postgres() -> Iterator[PostgresProcess]:
-    with PostgresProcess() as postgres:
+def own_postgres(postgres_template: Template) -> Iterator[PostgresProcess]:
+    with PostgresProcess(data=postgres_template.data) as postgres:
         yield postgres
 
 
 async def test_a_postgres_that_is_away_for_long_fails_no_turn_and_has_none_taken_over(
-    own_postgres: PostgresProcess, redis: RedisProcess, provider: ProviderProcess, tmp_path: Path
+    own_postgres: PostgresProcess, postgres_template: Template, redis: RedisProcess, provider: ProviderProcess
 ) -> None:
     """R10, R19: stopped in the middle of many answers. One process is late in renewing its leases, which have lapsed,
     when the others look for turns that nobody keeps."""
     provider.script(SCRIPT)
-    site = Site(tmp_path, provider_url=provider.base_url, database_url=own_postgres.uri(), env={"REDIS_URL": redis.url})
-    with started(site, key=site.key_for("ada"), redis=redis, chat=LEASE) as cluster:
+    site = site_at(own_postgres.uri(DATABASE), provider_url=provider.base_url, env={"REDIS_URL": redis.url})
+    with started(site, key=postgres_template.key, redis=redis, chat=LEASE) as cluster:
         async with AsyncExitStack() as opened:
             askers = islice(cycle(cluster.clients), STREAMS)
             sockets = await asyncio.gather(*(ask(client, opened) for client in askers))

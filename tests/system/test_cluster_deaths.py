@@ -32,14 +32,13 @@ from tests.system.mishaps import (
 from tests.system.viewers import Viewer, assert_lawful, fresh_read
 from tests.system.watched_tools import Workshop
 
-pytestmark = pytest.mark.alone
 TAKEN_OVER = 15.0
 """Seconds from the death of a process until its turns go on elsewhere, with the lease as it comes."""
 SHORT_LEASE = {"LEASE": 2.0, "LEASE_RENEWAL": 0.5}
-CASES: list[tuple[Kind, Database, dict[str, float]]] = (
+CASES = (
     [(kind, database, {}) for kind in KINDS for database in DATABASES]
     if LONG
-    else [("daphne", "PostgreSQL", {}), ("uvicorn", "SQLite", SHORT_LEASE)]
+    else [pytest.param("daphne", "PostgreSQL", {}, marks=pytest.mark.alone), ("uvicorn", "SQLite", SHORT_LEASE)]
 )
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 import time
+from contextlib import closing
 from typing import Any
 
+import psutil
 import pytest
 
 from streaming.frames import Delta
 from tests.client import Client
 from tests.provider import ProviderProcess
-from tests.server import KINDS, Kind
+from tests.server import KINDS, Kind, ServerProcess
 from tests.system.cluster import DATABASES, LONG, Cluster, Database, NewCluster
 from tests.system.held import kinds
 from tests.system.mishaps import (
@@ -31,6 +34,7 @@ from tests.system.viewers import Viewer, assert_lawful, fresh_read
 from tests.system.watched_tools import Workshop
 
 PAUSE = 20.0
+MOMENT = 0.5
 SHORT_LEASE = {"LEASE": 2.0, "LEASE_RENEWAL": 0.5}
 CASES: list[tuple[Kind, Database, dict[str, float]]] = (
     [(kind, database, {}) for kind in KINDS for database in DATABASES]
@@ -55,7 +59,7 @@ async def test_a_process_that_was_stopped_for_too_long_writes_nothing_when_it_go
             asked = await all_in_their_states(PAUSED, a, b, workshop=workshop, provider=provider)
             speech = asked[-1]
 
-            os.kill(owner.pid, signal.SIGSTOP)
+            await pause(owner, cluster)
             paused = time.monotonic()
             await end_elsewhere(asked, speech, stopping=c, workshop=workshop, provider=provider)
             await asyncio.sleep(max(0.0, paused + PAUSE - time.monotonic()) if LONG else 0.0)
@@ -78,6 +82,31 @@ async def test_a_process_that_was_stopped_for_too_long_writes_nothing_when_it_go
                 assert_rows(cluster, turn, losses=1)
     assert after == before
     assert stale == [0] * len(stale), "nothing of the attempt that was over is shown any more"
+
+
+async def pause(owner: ServerProcess, cluster: Cluster) -> None:
+    """Stop it where it is in no transaction: it would keep what it has locked, and nobody could take its turns over."""
+    os.kill(owner.pid, signal.SIGSTOP)
+    while await asyncio.to_thread(is_in_transaction, owner, cluster):
+        os.kill(owner.pid, signal.SIGCONT)
+        while await asyncio.to_thread(is_in_transaction, owner, cluster):
+            pass  # every round is a query
+        os.kill(owner.pid, signal.SIGSTOP)
+
+
+def is_in_transaction(owner: ServerProcess, cluster: Cluster) -> bool:
+    """On SQLite, which has one lock: whether anybody keeps it for longer than a moment."""
+    url = cluster.site.env["DATABASE_URL"]
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"), timeout=MOMENT)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+            return False
+    ports = [line.laddr.port for line in psutil.Process(owner.pid).net_connections("tcp")]
+    query = "SELECT count(*) FROM pg_stat_activity WHERE xact_start IS NOT NULL AND client_port = ANY(%s)"
+    return cluster.rows(query, ports) != [(0,)]
 
 
 async def end_elsewhere(

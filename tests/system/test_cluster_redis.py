@@ -45,6 +45,14 @@ def pair(make_postgres_site: NewSite, own_redis: RedisProcess) -> Iterator[Clust
         yield cluster
 
 
+@pytest.fixture
+def pair_without_redis(pair: Cluster) -> Iterator[Cluster]:
+    """The same, while there is no Redis."""
+    pair.redis.kill()
+    yield pair
+    pair.redis.start()
+
+
 async def is_flushed(redis: RedisProcess, meanwhile: Awaitable[None]) -> None:
     await asyncio.to_thread(redis.flushall)
     await meanwhile
@@ -170,15 +178,14 @@ async def test_a_process_is_interrupted_in_time_though_redis_hangs(
 
 
 async def test_a_redis_that_is_gone_for_good_costs_time_and_nothing_else(
-    pair: Cluster, provider: ProviderProcess
+    pair_without_redis: Cluster, provider: ProviderProcess
 ) -> None:
     """R12, R18: turns are started, followed, stopped and ended as ever."""
     provider.script(named={"talk": TALK, "brief": BRIEF})
     provider.open_gate("brief")
-    pair.redis.kill()
     answers: list[Any] = []
 
-    for a, b in (pair.clients, pair.clients[::-1]):
+    for a, b in (pair_without_redis.clients, pair_without_redis.clients[::-1]):
         conversation = await a.new_conversation()
         async with a.socket(conversation) as asker, b.socket(conversation) as viewer:
             await viewer.until(caught_up)

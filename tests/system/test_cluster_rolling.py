@@ -59,6 +59,8 @@ class Person:
             try:
                 async with client.socket(self.conversation, folded=self.folded) as socket:
                     await self._follow(socket, text, request_id=request_id, turns=turns)
+            except TimeoutError:
+                raise  # an OSError, too; but here it is an answer that never came
             except (OSError, InvalidHandshake, InvalidMessage):
                 self.at += 1  # nobody is there, or takes new connections, just now
 

@@ -42,7 +42,8 @@ def started(site: Site, *, code: Path | None = None) -> ServerProcess:
     """A server of this version, or of the one whose code that is."""
     if code is None:
         return site.start("uvicorn", chat=CHAT)
-    return ServerProcess("daphne", env={**site.env, "CHAT_OVERRIDES": json.dumps(CHAT)}, folder=code)
+    env = {**site.env, "DJANGO_SETTINGS_MODULE": "bench.settings", "CHAT_OVERRIDES": json.dumps(CHAT)}
+    return ServerProcess("daphne", env=env, folder=code)
 
 
 @pytest.mark.parametrize("database", ["new_postgres_site", *(["new_site"] if LONG else [])])

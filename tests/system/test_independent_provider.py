@@ -14,6 +14,7 @@ from tests.fold import Folded
 from tests.independent import IndependentProvider
 from tests.server import Kind, ServerProcess, Site
 from tests.system.viewers import Viewer, assert_lawful, fresh_read
+from tests.template import Template, site_on
 
 Data = dict[str, Any]
 
@@ -30,9 +31,9 @@ def fresh(llmock: IndependentProvider) -> None:
 
 
 @pytest.fixture(scope="module")
-def site(llmock: IndependentProvider, tmp_path_factory: pytest.TempPathFactory) -> Site:
+def site(llmock: IndependentProvider, template: Template, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """A site whose only provider it is."""
-    return Site(tmp_path_factory.mktemp("independent"), provider_url=llmock.base_url)
+    return site_on(template, tmp_path_factory.mktemp("independent") / "site.sqlite3", provider_url=llmock.base_url)
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +43,9 @@ def server(site: Site, kind: Kind) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture(scope="module")
-def key(site: Site, server: ServerProcess) -> str:
+def key(template: Template) -> str:
     """One user for all tests here: each has a conversation of its own."""
-    return site.key_for("ada")
+    return template.key
 
 
 async def converse(client: Client, *questions: str) -> list[tuple[str, Data]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -26,8 +27,8 @@ SPENT = (
 @contextmanager
 def servers(site: Site, key: str, **chat: Any) -> Iterator[list[Client]]:
     """A client of the same user at each of several processes."""
-    with ExitStack() as stack:
-        processes = [stack.enter_context(site.start("uvicorn", chat=chat)) for _ in range(PROCESSES)]
+    with ExitStack() as alive, ThreadPoolExecutor() as pool:
+        processes = [*pool.map(lambda _: alive.enter_context(site.start("uvicorn", chat=chat)), range(PROCESSES))]
         yield [Client(process.url, key=key) for process in processes]
 
 

@@ -15,6 +15,7 @@ from tests.client import Client, ended, says
 from tests.independent import IndependentProvider
 from tests.server import Kind, ServerProcess, Site
 from tests.system.viewers import Viewer, assert_lawful, fresh_read
+from tests.template import Template, site_on
 
 Data = dict[str, Any]
 MODELS = {
@@ -37,9 +38,10 @@ def llmock(llmock_process: IndependentProvider) -> IndependentProvider:
 
 
 @pytest.fixture(scope="module")
-def site(llmock_process: IndependentProvider, tmp_path_factory: pytest.TempPathFactory) -> Site:
+def site(llmock_process: IndependentProvider, template: Template, tmp_path_factory: pytest.TempPathFactory) -> Site:
     env = {"PROVIDER_VARIABLES": "OTHERS_KEY", "OTHERS_KEY": "sk-canary-0123456789"}
-    return Site(tmp_path_factory.mktemp("wires"), provider_url=llmock_process.base_url, env=env)
+    file = tmp_path_factory.mktemp("wires") / "site.sqlite3"
+    return site_on(template, file, provider_url=llmock_process.base_url, env=env)
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +68,8 @@ def server(site: Site, kind: Kind, chat: Data) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture(scope="module")
-def key(site: Site) -> str:
-    return site.key_for("ada")
+def key(template: Template) -> str:
+    return template.key
 
 
 async def ask(client: Client, question: str, *, model: str) -> list[tuple[str, Data]]:

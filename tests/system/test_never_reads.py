@@ -15,7 +15,9 @@ from uuid import uuid4
 import msgspec
 import psutil
 import pytest
+from daphne.cli import CommandLineInterface
 from msgspec import json
+from uvicorn import Config
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
@@ -46,6 +48,11 @@ ANSWER: Script = (
 )
 """In the short form the stuck ones are stuck before the words come whose delay is measured."""
 CONVERSATIONS, COMERS = 10, scaled(1_000, 300)
+HASTY: dict[Kind, str] = {
+    "daphne": "--ping-interval 2 --ping-timeout 3",
+    "uvicorn": "--ws-ping-interval 2 --ws-ping-timeout 2",
+}
+"""Options with which a server soon finds that nobody answers."""
 SPARE = 56 * MIB
 """How much more memory a server may need because of them, who have not read more than 72."""
 
@@ -212,14 +219,24 @@ async def test_the_connection_behind_what_a_server_hands_over_is_found(kind: Kin
             assert found["after"] >= lines.FULL, "its transport has kept it all"
 
 
-async def test_a_peer_that_is_dead_is_noticed_within_a_minute(new_site: NewSite) -> None:
+async def test_a_peer_that_is_dead_is_noticed_soon(new_site: NewSite) -> None:
     """R14. It takes what the network keeps for it, and answers no ping."""
     with ExitStack() as stack:
         async with asyncio.TaskGroup() as tasks:
             for kind in KINDS:
                 site, key = new_site()
-                server = stack.enter_context(site.start(kind, application=COUNTING))
+                options = "" if LONG else HASTY[kind]
+                server = stack.enter_context(site.start(kind, application=COUNTING, options=options))
                 tasks.create_task(die(server, key=key))
+
+
+def test_what_servers_ship_notices_it_within_a_minute() -> None:
+    """What the servers that are tried above may be told in their command lines."""
+    daphne = vars(CommandLineInterface().parser.parse_args(["application"]))
+    uvicorn = Config("application")
+
+    assert daphne["ping_interval"] + daphne["ping_timeout"] <= 60
+    assert (uvicorn.ws_ping_interval or 60) + (uvicorn.ws_ping_timeout or 60) <= 60
 
 
 async def die(server: ServerProcess, *, key: str) -> None:

@@ -7,7 +7,8 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from tests.client import Client
 from tests.lightspeed import with_key
 from tests.nginx import CONFIGURATION, Nginx
 from tests.provider import ProviderProcess, Script
-from tests.server import Kind, NewSite, ServerProcess, Site
+from tests.server import KINDS, Kind, NewSite, ServerProcess, Site
 from tests.sse import Reader
 from tests.system.callers import CHAT, PATIENCE, Caller
 from tests.system.held import kinds
@@ -103,13 +104,10 @@ async def on_streaming_chat(client: Client) -> Arrivals:
 def both_behind_nginx(
     site: Site, folder: Path, *, chat: Mapping[str, float] | None = None, changes: Mapping[str, str] | None = None
 ) -> Iterator[tuple[ServerProcess, ServerProcess, Nginx]]:
-    """A daphne and a uvicorn, and nginx in front of them."""
-    with (
-        site.start("daphne", chat=chat) as daphne,
-        site.start("uvicorn", chat=chat) as uvicorn,
-        Nginx(folder, daphne, uvicorn, changes=changes) as nginx,
-    ):
-        yield daphne, uvicorn, nginx
+    """A daphne and a uvicorn, which start at the same time, and nginx in front of them."""
+    with ExitStack() as alive, ThreadPoolExecutor() as pool:
+        daphne, uvicorn = pool.map(lambda kind: alive.enter_context(site.start(kind, chat=chat)), KINDS)
+        yield daphne, uvicorn, alive.enter_context(Nginx(folder, daphne, uvicorn, changes=changes))
 
 
 async def follows(viewer: Viewer, client: Client) -> int:
@@ -146,10 +144,10 @@ def asked_the_provider(server: ServerProcess, *, provider: ProviderProcess) -> b
 
 
 async def test_words_come_at_the_pace_at_which_they_are_said(
-    site: Site, kind: Kind, key: str, provider: ProviderProcess, tmp_path: Path, measured: Callable[[str], None]
+    server: ServerProcess, key: str, provider: ProviderProcess, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     provider.script(SPOKEN)
-    with site.start(kind) as server, Nginx(tmp_path, server, server) as nginx:
+    with Nginx(tmp_path, server, server) as nginx:
         client = Client(nginx.url, key=key)
         async with asyncio.timeout(60):
             heard = await asyncio.gather(on_socket(client), on_native_stream(client), on_streaming_chat(client))
@@ -158,8 +156,8 @@ async def test_words_come_at_the_pace_at_which_they_are_said(
         behind = sorted(arrivals.behind.values())
         gaps = [later - sooner for sooner, later in pairwise(sorted(arrivals.moments))]
         measured(
-            f"through nginx, {kind}, {transport}: {behind[WORDS * 9 // 10] * 1e3:.1f} ms behind the provider (p90),"
-            f" {statistics.median(gaps) * 1e3:.0f} ms between words said every {1e3 / RATE:.0f} ms"
+            f"through nginx, {server.kind}, {transport}: {behind[WORDS * 9 // 10] * 1e3:.1f} ms behind the provider"
+            f" (p90), {statistics.median(gaps) * 1e3:.0f} ms between words said every {1e3 / RATE:.0f} ms"
         )
         assert len(behind) == WORDS
         assert behind[WORDS * 9 // 10] < BEARABLE
@@ -260,9 +258,9 @@ async def test_a_post_whose_process_dies_is_not_sent_to_another(
 
 @pytest.mark.parametrize("size", [262_144 + 1, 512 * 1024 + 1], ids=["the application", "nginx"])
 async def test_a_body_that_is_too_large_gets_a_coded_error_from(
-    size: int, site: Site, key: str, tmp_path: Path
+    size: int, servers: Callable[[Kind], ServerProcess], key: str, tmp_path: Path
 ) -> None:
-    with both_behind_nginx(site, tmp_path) as (_, _, nginx):
+    with Nginx(tmp_path, servers("daphne"), servers("uvicorn")) as nginx:
         told = await Caller(nginx.url, key=key).ask(CHAT, "x" * size)
 
     assert (told.status, told.headers["Content-Type"]) == (413, "application/problem+json")

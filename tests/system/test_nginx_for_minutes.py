@@ -1,6 +1,6 @@
 """nginx exactly as we ship it, servers with their defaults, and viewers to whom nothing is said for minutes.
 
-Collected only where `TORTURE` is in the environment.
+Collected only where `LONG=1` is in the environment.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ from tests.fold import Folded
 from tests.provider import ProviderProcess, Script
 from tests.server import KINDS, Kind, NewSite, ServerProcess, Site
 
-pytestmark = pytest.mark.alone
 GOING_AWAY = 1012
 SHORT: Script = [{"words": 200, "rate": 100}]
 EAGER = {"LEASE": 3.0, "LEASE_RENEWAL": 1.0}
@@ -132,6 +131,7 @@ async def test_sigterm_lets_an_answer_finish_and_takes_nothing_new(
     tell(f"{kind}: exit {ending.exit_code}, {ending.seconds:.2f} s after SIGTERM, 1.8 s of which the answer took")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("signal", "within"), [(ServerProcess.terminate, 3.0), (ServerProcess.interrupt, 2.0)], ids=["SIGTERM", "SIGINT"]
 )
@@ -176,6 +176,7 @@ print("".join(DeltaBatch.objects.order_by("start").values_list("text", flat=True
 """
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("signal", [ServerProcess.terminate, ServerProcess.interrupt], ids=["SIGTERM", "SIGINT"])
 async def test_a_second_signal_ends_the_process_at_once(
     kind: Kind, signal: Signal, new_site: NewSite, provider: ProviderProcess, tell: Callable[[str], None]
@@ -287,7 +288,7 @@ async def test_a_turn_that_was_left_in_the_queue_is_launched_by_a_living_process
 ) -> None:
     """Where it was ordered no engine runs: a shell, or a process that died before it began."""
     site, key = new_site()
-    with site.start(kind) as server:
+    with site.start(kind, chat=EAGER) as server:
         client = Client(server.url, key=key)
         assert await is_ready(server.url)  # daphne starts the engine with the first request
 

@@ -257,9 +257,9 @@ async def test_a_revoked_key_ends_its_stream(site: Site, key: str, asker: Asker,
 
 
 async def test_what_is_foreign_or_unknown_is_refused_before_a_stream_begins(
-    client: Client, asker: Asker, key_for: Callable[[str], str], provider: ProviderProcess
+    client: Client, asker: Asker, keys: Iterator[str], provider: ProviderProcess
 ) -> None:
-    stranger = Asker(client.url, headers={"X-API-Key": key_for(f"user-{uuid4().hex[:8]}")})
+    stranger = Asker(client.url, headers={"X-API-Key": next(keys)})
     conversation = await client.new_conversation()
 
     foreign = await stranger.answer(conversation_id=conversation)

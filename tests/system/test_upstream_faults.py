@@ -152,7 +152,7 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def outcomes(kind: Kind, site: Site, provider_process: ProviderProcess) -> Mapping[str, Outcome]:
+def outcomes(kind: Kind, site: Site, keys: Iterator[str], provider_process: ProviderProcess) -> Mapping[str, Outcome]:
     """All faults at once at one server, each in a conversation of its own, which then goes on."""
     provider_process.reset()
     provider_process.script([{"text": "All well."}], named={f"f{at}": f.script for at, f in enumerate(FAULTS.values())})
@@ -166,7 +166,7 @@ def outcomes(kind: Kind, site: Site, provider_process: ProviderProcess) -> Mappi
             "MAX_TURNS_PER_USER": 999,
         }
         with site.start(kind, chat=chat) as server:
-            seen = asyncio.run(meet_all(Client(server.url, key=site.key_for(f"faults-{kind}"))))
+            seen = asyncio.run(meet_all(Client(server.url, key=next(keys))))
     asked = [request["body"]["messages"] for request in provider_process.log()]
     users = [[said["content"] for said in messages if said["role"] == "user"][-1] for messages in asked]
     return {
