@@ -201,4 +201,4 @@ async def test_a_redis_that_is_gone_for_good_costs_time_and_nothing_else(
             answers += [event["data"]["status"] for event in fresh.events.values() if event["kind"] == "turn_ended"]
 
     assert answers == ["completed", "cancelled"] * 2
-    assert pair.tracebacks() == []
+    assert pair_without_redis.tracebacks() == []
