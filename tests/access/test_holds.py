@@ -229,12 +229,18 @@ def is_deleted(turn: Turn) -> None:
     turn.delete()
 
 
+def asks_for_a_turn(turn: Turn) -> None:
+    admit(Principal(user_id=turn.owner_id))
+
+
+def asks_a_model(turn: Turn) -> None:
+    reserve(turn, tokens=9)
+
+
 @pytest.mark.parametrize("happens", [is_over, goes_on_elsewhere, is_deleted])
-@pytest.mark.parametrize(
-    "asks", [lambda turn: admit(Principal(user_id=turn.owner_id)), lambda turn: reserve(turn, tokens=9)]
-)
+@pytest.mark.parametrize("asks", [asks_for_a_turn, asks_a_model])
 def test_nobody_is_refused_for_what_is_held_of_a_turn_on_which_nobody_works(
-    user: User, turn: Turn, happens: Callable[[Turn], None], asks: Callable[[Turn], Any]
+    user: User, turn: Turn, happens: Callable[[Turn], None], asks: Callable[[Turn], None]
 ) -> None:
     """However that came about: nobody waits until midnight."""
     with limited(tokens_per_day_per_user=100):
