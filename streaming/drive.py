@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from decimal import Decimal
 from functools import partial
@@ -20,7 +20,6 @@ from history.events import AssistantMessage, ToolResult
 from history.writer import Writer
 from llm.types import Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 from streaming.play import Ended, Item
-from streaming.pulse import Pulse
 from streaming.tail import Tail
 
 logger = logging.getLogger(__name__)
@@ -30,13 +29,25 @@ Cost = Callable[[Usage], Decimal | None]
 
 
 class Drive:
-    """One turn on its way from the loop to the viewers and the log."""
+    """One turn on its way from the loop to the viewers and the log. `feel` is called before anything is shown, and what
+    `sure` gives is waited for before tools are run; see `streaming.pulse`."""
 
-    def __init__(self, place: Place, *, hop: int, tail: Tail, writer: Writer, pulse: Pulse, cost: Cost) -> None:
+    def __init__(
+        self,
+        place: Place,
+        *,
+        hop: int,
+        tail: Tail,
+        writer: Writer,
+        feel: Callable[[], None],
+        sure: Callable[[], Awaitable[None]],
+        cost: Cost,
+    ) -> None:
         self.place = place
         self._tail = tail
         self._writer = writer
-        self._pulse = pulse
+        self._feel = feel
+        self._sure = sure
         self._cost = cost
         self._draft = self._open(hop=hop)
         self.has_ended = False
@@ -52,7 +63,7 @@ class Drive:
                     elif type(item) is ReasoningDelta:
                         self._grow("reasoning", item.text)
                     elif type(item) is ToolCallDelta:
-                        self._pulse.feel()
+                        self._feel()
                         self._draft.append_arguments(item.index or 0, item.arguments, name=item.name)
                         self._tail.wake()
                     else:
@@ -80,7 +91,7 @@ class Drive:
             self._tail.tell()
 
     def _grow(self, channel: str, text: str) -> None:
-        self._pulse.feel()
+        self._feel()
         self._draft.append(channel, text)  # type: ignore[arg-type]
         self._tail.wake()
         self._writer.grown(self._draft)
@@ -89,6 +100,7 @@ class Drive:
         match item:
             case AssistantMessage():
                 await self._write(self._compacting(partial(compaction.end_hop, self.place, item)))
+                await self._sure()
                 self._draft = self._open(hop=item.hop + 1)
             case ToolResult():
                 await self._write(partial(compaction.add_result, self.place, item))

@@ -1,4 +1,5 @@
-"""Whether this process slept: stopped, suspended or starved for so long that its turns may be another's by now."""
+"""How long this process may take its turns for its own: for a lease after its last renewal. Past that, because it was
+stopped, suspended or starved, or could not reach the database, others may have taken them over."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from history.conf import chat_settings
 
 CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 BEATS = 10
-"""Beats in a lease; `slept` is called when half of one has passed without any."""
+"""Beats in a lease."""
 
 
 def elapsed() -> float:
@@ -19,12 +20,14 @@ def elapsed() -> float:
 
 
 class Pulse:
-    """Felt now and then, and before anything is shown: whoever is first after a sleep has `slept` called."""
+    """Felt now and then, and before anything is shown or done: `doubt` is called while it is not sure whose turns they
+    are."""
 
-    def __init__(self, *, slept: Callable[[], None]) -> None:
-        self._slept = slept
+    def __init__(self, *, doubt: Callable[[], None]) -> None:
+        self._doubt = doubt
         self._lease = chat_settings().lease
         self._felt_at = elapsed()
+        self._sure_until = self._felt_at + self._lease
 
     async def beat(self) -> None:
         """Feel it, as long as the process lives."""
@@ -38,8 +41,20 @@ class Pulse:
 
     def feel(self) -> None:
         """Cheap: called per delta."""
-        now = elapsed()
-        slept = now - self._felt_at > self._lease / 2
-        self._felt_at = now
-        if slept:
-            self._slept()
+        self._felt_at = now = elapsed()
+        if now > self._sure_until:
+            self._doubt()
+
+    def is_sure(self) -> bool:
+        """Whether nobody else can have taken a turn of ours."""
+        return elapsed() <= self._sure_until
+
+    def renewed(self, began: float) -> None:
+        """Leases were renewed by a statement that was sent at `began`. One that comes too late proves nothing: turns
+        may be somebody else's already. May be called in any thread."""
+        if self.is_sure():
+            self._sure_until = began + self._lease
+
+    def verified(self, began: float) -> None:
+        """It was asked at `began` whose the turns are."""
+        self._sure_until = began + self._lease

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import Context
 from functools import partial
@@ -16,6 +16,7 @@ from django.db import connections
 
 from access import limits
 from history import batches, compaction, status
+from history.compaction import Place
 from history.conf import chat_settings
 from history.errors import ChatError, Fenced, NotFound
 from history.events import TurnError
@@ -30,7 +31,7 @@ from streaming.gathering import Begun, Claimed
 from streaming.hub import Hub
 from streaming.limited import with_limits
 from streaming.play import play
-from streaming.pulse import Pulse
+from streaming.pulse import Pulse, elapsed
 from streaming.stop import Reason, Stop
 from tools.loading import toolbox_from
 from tools.tool import ToolContext
@@ -77,10 +78,13 @@ class Tasks:
         self._coming: set[UUID] = set()
         self._left: set[UUID] = set()
         self._drives: set[Drive] = set()
-        self._pulse = Pulse(slept=self.verify)
+        self._pulse = Pulse(doubt=self.verify)
         self.beat = self._pulse.beat
         self.is_awake = self._pulse.is_felt
-        self._verifying: set[asyncio.Task[None]] = set()
+        self.renewed = self._pulse.renewed
+        self._verifying: asyncio.Task[None] | None = None
+        self._ours: Mapping[UUID, int] = {}
+        """The attempts of this engine's turns, as of the last time that there was doubt."""
 
     def ids(self) -> frozenset[UUID]:
         """The turns that have a live task here, or are about to get one."""
@@ -163,7 +167,9 @@ class Tasks:
             if attempt is not None and self.is_ending:
                 await self._release(turn_id, attempt=attempt)
             elif attempt is not None:
-                await self._perform(await self._gather(turn_id, attempt=attempt, begun=begun), stop)
+                claimed = await self._gather(turn_id, attempt=attempt, begun=begun)
+                await self._sure(claimed.place)
+                await self._perform(claimed, stop)
         except (Fenced, NotFound):
             logger.info("turn %s is not ours any more", turn_id)
         except ChatError as error:
@@ -198,7 +204,13 @@ class Tasks:
                 progress=claimed.progress,
             )
             drive = Drive(
-                place, hop=claimed.progress.asks, tail=tail, writer=self._writer, pulse=self._pulse, cost=price
+                place,
+                hop=claimed.progress.asks,
+                tail=tail,
+                writer=self._writer,
+                feel=self._pulse.feel,
+                sure=partial(self._sure, place),
+                cost=price,
             )
             self._drives.add(drive)
             try:
@@ -214,26 +226,38 @@ class Tasks:
                     self._hub.watch.add(place.conversation_id)  # another process may be going on with it
 
     def verify(self) -> None:
-        """Others may have taken our turns over while we slept: nothing more is shown of them until we know."""
-        drives = tuple(self._drives)
-        for drive in drives:
-            drive.hide()
-        if drives:
-            logger.warning("this process slept; %d turns are to be verified", len(drives))
-            task = self._loop.create_task(self._verify(drives), name="verbatim verify", context=Context())
-            self._verifying.add(task)
-            task.add_done_callback(self._verifying.discard)
+        """Others may have taken our turns over: nothing more is shown of them, and no tool is run, until we know."""
+        if self._verifying is None or self._verifying.done():
+            for drive in self._drives:
+                drive.hide()
+            if self._drives:
+                logger.warning("leases were not renewed in time; %d turns are to be verified", len(self._drives))
+            self._verifying = self._loop.create_task(self._verify(), name="verbatim verify", context=Context())
 
-    async def _verify(self, drives: Collection[Drive]) -> None:
+    async def _verify(self) -> None:
         """Show again what is ours, and stop the rest."""
-        turn_ids = [drive.place.turn_id for drive in drives]
-        verify = partial(status.verify, turn_ids, engine=self._engine, lease=chat_settings().lease)
-        ours = await patiently(verify, patience=math.inf)
-        for drive in drives:
-            if ours.get(drive.place.turn_id) == drive.place.attempt:
+        began = elapsed()
+        verify = partial(status.verify, tuple(self._running), engine=self._engine, lease=chat_settings().lease)
+        self._ours = await patiently(verify, patience=math.inf)
+        self._pulse.verified(began)
+        for drive in self._drives:
+            if self._is_ours(drive.place):
                 drive.show()
             else:
                 self._stop(drive.place.turn_id, Reason.INTERRUPTED)
+
+    async def _sure(self, place: Place) -> None:
+        """Return as soon as it is certain that the turn is ours. Raises `Fenced` if it is not."""
+        self._pulse.feel()
+        while not self._pulse.is_sure():
+            assert self._verifying is not None, "whoever is in doubt, asks"
+            await asyncio.wait({self._verifying})
+            if not self._is_ours(place):
+                raise Fenced
+            self._pulse.feel()
+
+    def _is_ours(self, place: Place) -> bool:
+        return self._ours.get(place.turn_id) == place.attempt
 
     async def _release(self, turn_id: UUID, *, attempt: int) -> None:
         """Let another process go on with a turn."""

@@ -55,6 +55,9 @@ class Process:
     def is_awake(self) -> bool:
         return self.awake
 
+    def renewed(self, began: float) -> None:
+        """What that means is `streaming.pulse`'s."""
+
     def ids(self) -> frozenset[UUID]:
         return frozenset(self.expected | self.tasks)
 

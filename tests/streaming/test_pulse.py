@@ -1,4 +1,5 @@
-"""Whether a process notices that it slept, and what it shows until it knows whose its turns are."""
+"""Whether a process notices that it is late with its leases, and what it shows and does until it knows whose its turns
+are."""
 
 from __future__ import annotations
 
@@ -9,17 +10,31 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from asgiref.sync import sync_to_async
 
-from history import compaction, status
+from history import committed, compaction, status
+from history.committed import Committed
 from history.compaction import Place
 from history.events import TurnEnded
 from history.models import DeltaBatch, Turn
 from history.takeover import take_over
-from llm.types import Finish, TextDelta
+from llm.types import Finish, TextDelta, ToolCallDelta
+from streaming import gathering
+from streaming.gathering import Claimed
 from streaming.pulse import Pulse, elapsed
 from tests.fold import Folded
-from tests.streaming.conftest import elsewhere, has_ended
+from tests.streaming.conftest import elsewhere, has_ended, unheard
+from tools.tool import tool
+
+LATE = 61.0
+"""Seconds, more than a lease of these tests."""
+RAN: list[str] = []
+
+
+@tool
+def act() -> str:
+    """Do it, but once."""
+    RAN.append("act")
+    return "done"
 
 
 class Clock:
@@ -34,21 +49,28 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Clock:
-    settings.CHAT = {**settings.CHAT, "LEASE": 60.0}
+    settings.CHAT = {**settings.CHAT, "LEASE": 60.0, "TOOLS": [f"{__name__}.act"]}
     clock = Clock()
-    monkeypatch.setattr("streaming.pulse.elapsed", clock)
+    for module in ("pulse", "tasks", "keeper"):
+        monkeypatch.setattr(f"streaming.{module}.elapsed", clock)
     return clock
 
 
-def test_half_a_lease_without_a_beat_is_a_sleep_and_is_told_once(clock: Clock) -> None:
+def test_a_process_is_sure_of_its_turns_for_a_lease_after_each_renewal_that_came_in_time(clock: Clock) -> None:
     told: list[float] = []
-    pulse = Pulse(slept=lambda: told.append(clock.now))
+    began = clock.now
+    pulse = Pulse(doubt=lambda: told.append(clock.now - began))
 
-    for seconds in (30.0, 30.0, 30.1, 1.0):
-        clock.now += seconds
+    for seconds, renewed in ((60.0, 50.0), (109.0, 109.0), (169.0, None), (169.1, 169.1), (170.0, None)):
+        clock.now = began + seconds
         pulse.feel()
+        if renewed is not None:
+            pulse.renewed(began + renewed)  # the last one comes too late, and proves nothing
 
-    assert len(told) == 1
+    assert told == [pytest.approx(169.1), 170.0]
+    assert not pulse.is_sure()
+    pulse.verified(clock.now)
+    assert pulse.is_sure()
 
 
 async def test_a_loop_that_has_stood_still_for_a_lease_is_not_awake(stage: Any, clock: Clock) -> None:
@@ -62,14 +84,14 @@ async def test_a_loop_that_has_stood_still_for_a_lease_is_not_awake(stage: Any, 
     assert awake == [True, True, False]
 
 
-async def test_what_is_said_after_a_sleep_is_shown_once_the_turn_is_known_to_be_ours(stage: Any, clock: Clock) -> None:
+async def test_what_is_said_too_late_is_shown_once_the_turn_is_known_to_be_ours(stage: Any, clock: Clock) -> None:
     more = asyncio.Event()
     end = asyncio.Event()
     on = await stage([[TextDelta(text="Before. "), more, TextDelta(text="After."), end, Finish(reason="stop")]])
     await on.send()
     await on.watch(until=lambda folded: folded.draft == "Before. ")
 
-    clock.now += 31.0
+    clock.now += LATE
     more.set()
     await on.watch(until=lambda folded: folded.draft == "Before. After.")
     end.set()
@@ -78,7 +100,7 @@ async def test_what_is_said_after_a_sleep_is_shown_once_the_turn_is_known_to_be_
     assert folded.events[2]["data"]["text"] == "Before. After."
 
 
-async def test_of_a_turn_that_was_lost_in_the_sleep_nothing_more_is_shown_or_stored(stage: Any, clock: Clock) -> None:
+async def test_of_a_turn_that_was_lost_meanwhile_nothing_more_is_shown_or_stored(stage: Any, clock: Clock) -> None:
     """R10."""
     more = asyncio.Event()
     on = await stage([[TextDelta(text="Before. "), more, TextDelta(text="After."), asyncio.Event()]])
@@ -91,11 +113,9 @@ async def test_of_a_turn_that_was_lost_in_the_sleep_nothing_more_is_shown_or_sto
 
     watching = asyncio.create_task(on.watch(until=note))
     await on.watch(until=lambda folded: folded.draft == "Before. ")
-    await Turn.objects.aupdate(lease_expires_at=datetime(2026, 1, 1, tzinfo=UTC))
-    (turn,) = await sync_to_async(status.abandoned)(status.LAPSED)
-    attempt = await elsewhere(take_over, turn, engine=uuid4(), lease=600.0)
+    attempt = await elsewhere(lose)
 
-    clock.now += 31.0
+    clock.now += LATE
     more.set()
     folded = await watching
 
@@ -104,3 +124,62 @@ async def test_of_a_turn_that_was_lost_in_the_sleep_nothing_more_is_shown_or_sto
     assert not await DeltaBatch.objects.filter(turn_id=started.turn_id).aexists()
     end = partial(compaction.end_turn, Place(on.conversation_id, started.turn_id, attempt), message=None)
     await elsewhere(end, ended=TurnEnded(status="completed"))
+
+
+async def test_no_tool_is_run_for_a_turn_that_was_lost_since_its_message_was_stored(stage: Any, clock: Clock) -> None:
+    """R13: whoever has it now says that the call was interrupted, or runs it."""
+    RAN.clear()
+    on = await stage([[ToolCallDelta(index=0, id="c0", name="act", arguments="{}"), Finish(reason="tool_calls")]])
+
+    def and_then(change: Committed) -> None:
+        if change.last_seq == 2:
+            with unheard():
+                lose()
+            clock.now += LATE
+
+    committed.listeners.append(and_then)
+    try:
+        await on.send()
+        folded = await on.watch(until=lambda folded: len(folded.events) == 3)
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(running.task for running in on.engine.tasks._running.values()))
+    finally:
+        committed.listeners.remove(and_then)
+
+    assert [event["kind"] for event in folded.events.values()] == [
+        "user_message",
+        "assistant_message",
+        "turn_restarted",
+    ]
+    assert RAN == []
+
+
+async def test_a_turn_that_was_lost_before_its_loop_began_asks_no_model(
+    stage: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R10: its lease ran out while what it needs was waited for."""
+    gather = gathering.gather
+
+    def gather_slowly(*args: Any, **kwargs: Any) -> Claimed:
+        with unheard():
+            lose()
+        clock.now += LATE
+        return gather(*args, **kwargs)
+
+    monkeypatch.setattr(gathering, "gather", gather_slowly)
+    on = await stage([[TextDelta(text="Never."), Finish(reason="stop")]])
+    await on.send()
+
+    folded = await on.watch(until=lambda folded: len(folded.events) == 2)
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(running.task for running in on.engine.tasks._running.values()))
+
+    assert folded.events[2]["kind"] == "turn_restarted"
+    assert on.model.requests == []
+
+
+def lose() -> int:
+    """Another process takes the turn over; the attempt that it is in now."""
+    Turn.objects.update(lease_expires_at=datetime(2026, 1, 1, tzinfo=UTC))
+    (turn,) = status.abandoned(status.LAPSED)
+    return take_over(turn, engine=uuid4(), lease=600.0)
