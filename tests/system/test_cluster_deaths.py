@@ -32,13 +32,14 @@ from tests.system.mishaps import (
 from tests.system.viewers import Viewer, assert_lawful, fresh_read
 from tests.system.watched_tools import Workshop
 
+pytestmark = pytest.mark.alone  # beside others, a lease of two seconds may lapse once more
 TAKEN_OVER = 15.0
 """Seconds from the death of a process until its turns go on elsewhere, with the lease as it comes."""
 SHORT_LEASE = {"LEASE": 2.0, "LEASE_RENEWAL": 0.5}
-CASES = (
+CASES: list[tuple[Kind, Database, dict[str, float]]] = (
     [(kind, database, {}) for kind in KINDS for database in DATABASES]
     if LONG
-    else [pytest.param("daphne", "PostgreSQL", {}, marks=pytest.mark.alone), ("uvicorn", "SQLite", SHORT_LEASE)]
+    else [("daphne", "PostgreSQL", {}), ("uvicorn", "SQLite", SHORT_LEASE)]
 )
 
 
