@@ -19,6 +19,8 @@ KNOWN = [
     "access",
     "streaming",
     "chat",
+    "gateway",
+    "web",
     "aiohttp",
     "uvicorn",
     "websockets",

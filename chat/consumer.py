@@ -17,7 +17,6 @@ from access.errors import AccessEnded
 from access.principals import Principal, Scope
 from access.sockets import OriginRefused, principal_for_scope
 from chat.close import BY_CODE, Close
-from chat.rest.parsing import depth_exceeds
 from history.conf import chat_settings
 from history.errors import ChatError
 from streaming import engine, turns
@@ -27,6 +26,7 @@ from streaming.errors import InvalidRequest, TurnActive
 from streaming.follow import follow
 from streaming.frames import Accepted, AnyClientFrame, Error, Ping, Pong, Send, ServerFrame, Stop, decode, encode
 from streaming.orders import Order
+from web.parsing import depth_exceeds
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ import msgspec
 from access.errors import UnknownModel
 from chat import consumer  # noqa: F401 -- so that every error there is, is known
 from chat.close import Close
-from chat.rest import answers  # noqa: F401 -- so that every error there is, is known
 from history.errors import ChatError
 from history.events import DATA, Kind, TurnError
 from llm.errors import ModelError

@@ -16,7 +16,7 @@ from chat.rest.feedback import ConversationFeedback, GiveFeedback
 from chat.rest.profiles import ProfileDetail, ProfileList
 from chat.rest.streams import ConversationStream, TurnStream
 from chat.rest.turns import ConversationTurns, TurnDetail, TurnRetry, TurnStop
-from chat.rest.waiting import awaited
+from web.waiting import awaited
 
 app_name = "verbatim"
 

@@ -43,6 +43,12 @@ class TurnActive(ChatError):
         return str(type(self).__doc__)
 
 
+class StillRunning(TurnActive):
+    """The answer takes longer than a request may wait. It goes on; send the same request again for it."""
+
+    code = "still_running"
+
+
 class Busy(ChatError):
     """The server has as many answers in progress as it can carry. Please try again in a few seconds."""
 

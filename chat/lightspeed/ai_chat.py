@@ -10,8 +10,8 @@ from chat.lightspeed.request import ChatRequest, asked_in
 from chat.rest.answers import FAILURES, AnswerBody, answer
 from chat.rest.api import ApiView
 from chat.rest.asking import headers_of
-from chat.rest.schema import KEYED, REFUSED_TURN, describes
 from streaming.turns import start_turn
+from web.schema import KEYED, REFUSED_TURN, describes
 
 
 class Chat(ApiView):

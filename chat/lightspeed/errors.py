@@ -14,6 +14,7 @@ from chat.rest import problems
 from history.errors import ChatError
 from history.events import TurnError
 from streaming import ends
+from web.statuses import OF_FAILED_TURN, STATUS
 
 KINDS = {
     HTTPStatus.BAD_REQUEST: "The request is malformed",
@@ -60,12 +61,12 @@ RESTARTED = _error(
 def of_turn(error: TurnError | None) -> ErrorData:
     """Why a turn failed."""
     code, message = (error.code, error.message) if error else (ends.INTERNAL.code, ends.INTERNAL.message)
-    return _error(problems.OF_FAILED_TURN.get(code, HTTPStatus.BAD_GATEWAY), code, message)
+    return _error(OF_FAILED_TURN.get(code, HTTPStatus.BAD_GATEWAY), code, message)
 
 
 def of_refusal(error: ChatError) -> ErrorData:
     """Why a stream cannot go on."""
-    return _error(problems.STATUS[error.code], error.code, error.message)
+    return _error(STATUS[error.code], error.code, error.message)
 
 
 def respond(error: Exception, context: dict[str, Any]) -> HttpResponse:

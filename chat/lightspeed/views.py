@@ -20,15 +20,15 @@ from chat.lightspeed.frames import AnyFrame, ErrorFrame, Sent, as_sse, as_text
 from chat.lightspeed.request import ChatRequest, InterruptRequest, asked_in
 from chat.rest.api import ApiView
 from chat.rest.asking import again, headers_of
-from chat.rest.schema import EVENT_STREAM, KEYED, OF_BODIES, REFUSALS, REFUSED_TURN, describes, stream_of
-from chat.rest.streams import HEADERS, StreamedResponse
-from chat.rest.waiting import leave_thread
 from history.conf import chat_settings
 from history.errors import ChatError
 from history.models import ACTIVE
 from streaming import engine
 from streaming.answer import follow_turn
 from streaming.turns import Started, start_turn, stop_turn
+from web.schema import EVENT_STREAM, KEYED, OF_BODIES, REFUSALS, REFUSED_TURN, describes, stream_of
+from web.streams import HEADERS, StreamedResponse
+from web.waiting import leave_thread
 
 INTERRUPTED = "Streaming request interrupted"
 NOTHING_TO_INTERRUPT = "Streaming request already completed; nothing to interrupt"

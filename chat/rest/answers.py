@@ -15,8 +15,6 @@ from access import selectors
 from access.principals import Principal
 from chat.rest import problems
 from chat.rest.api import ApiView
-from chat.rest.schema import describes
-from chat.rest.waiting import Pending
 from history import answers
 from history.answers import Answer
 from history.conf import chat_settings
@@ -25,13 +23,10 @@ from history.models import ACTIVE
 from streaming import engine
 from streaming.answer import until_ended
 from streaming.database import in_thread
-from streaming.errors import TurnActive
-
-
-class StillRunning(TurnActive):
-    """The answer takes longer than a request may wait. It goes on; send the same request again for it."""
-
-    code = "still_running"
+from streaming.errors import StillRunning
+from web.schema import describes
+from web.statuses import OF_FAILED_TURN
+from web.waiting import Pending
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -56,7 +51,7 @@ class AnswerBody(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int | None
 
 
-FAILURES = tuple(sorted({*problems.OF_FAILED_TURN.values(), HTTPStatus.GATEWAY_TIMEOUT}))
+FAILURES = tuple(sorted({*OF_FAILED_TURN.values(), HTTPStatus.GATEWAY_TIMEOUT}))
 """How an answer may fail, beside being refused."""
 
 
@@ -113,7 +108,7 @@ def shown(found: Answer) -> HttpResponse:
 
 def _failed(found: Answer, error: TurnError) -> HttpResponse:
     """The turn's own error; what had been said is in the log."""
-    status = problems.OF_FAILED_TURN.get(error.code, HTTPStatus.BAD_GATEWAY)
+    status = OF_FAILED_TURN.get(error.code, HTTPStatus.BAD_GATEWAY)
     return problems.problem(
         error.code,
         status,

@@ -21,7 +21,7 @@ SETTINGS: dict[str, Any] = {
     "VERSION": "1",
     "DESCRIPTION": "Chat with a language model: what a viewer saw is, word for word, what is stored.",
     "OAS_VERSION": "3.1.0",
-    "POSTPROCESSING_HOOKS": ["chat.rest.schema.with_structs"],
+    "POSTPROCESSING_HOOKS": ["web.schema.with_structs"],
     "SORT_OPERATIONS": False,
     "COMPONENT_SPLIT_PATCH": False,
 }

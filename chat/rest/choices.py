@@ -8,8 +8,8 @@ from rest_framework.response import Response
 
 from access.profiles import profile_for, profiles_for
 from chat.rest.api import ApiView
-from chat.rest.schema import describes
 from chat.rest.serializers import Serializer
+from web.schema import describes
 
 
 class ModelOut(Serializer):

@@ -15,12 +15,12 @@ from access import selectors
 from access.principals import Principal
 from chat.rest.api import ApiView
 from chat.rest.paging import Pages
-from chat.rest.schema import describes, page_of
 from chat.rest.serializers import ConversationOut, ConversationQuery, NoFields, Rename
 from history import conversations
 from history.errors import NotFound
 from history.models import Conversation
 from streaming import turns
+from web.schema import describes, page_of
 
 
 class ConversationPages(Pages):

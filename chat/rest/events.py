@@ -11,13 +11,13 @@ from rest_framework.request import Request
 
 from access import selectors
 from chat.rest.api import ApiView
-from chat.rest.schema import describes
 from chat.rest.serializers import EventRange
 from history import log
 from history.committed import Entry
 from streaming.cursor import Cursor
 from streaming.frames import Event
 from streaming.view import event_frame
+from web.schema import describes
 
 
 class EventPage(msgspec.Struct, frozen=True):

@@ -12,11 +12,11 @@ from rest_framework.response import Response
 from access import selectors
 from chat.rest.api import ApiView
 from chat.rest.paging import Pages
-from chat.rest.schema import describes, page_of
 from chat.rest.serializers import FeedbackIn, FeedbackOut, PageQuery
 from history import feedback
 from history.models import ACTIVE
 from streaming.errors import TurnActive
+from web.schema import describes, page_of
 
 
 class FeedbackPages(Pages):

@@ -22,7 +22,7 @@ from access.profile_table import PRICES, SAMPLING, problem_of, shown_address
 from access.profiles import registry
 from chat.rest.api import ApiView
 from chat.rest.profile_fields import ProfileIn, ProfileOut
-from chat.rest.schema import describes
+from web.schema import describes
 from history.errors import NotFound
 from llm.profiles import NAME, NAME_RULE
 from llm.registry import BadProfile, Profile

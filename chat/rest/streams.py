@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from uuid import UUID
 
 from django.http import HttpResponse, StreamingHttpResponse
@@ -14,9 +14,7 @@ from rest_framework.request import Request
 
 from access import selectors
 from chat.rest.api import ApiView
-from chat.rest.schema import EVENT_STREAM, describes, stream_of
 from chat.rest.serializers import AfterQuery
-from chat.rest.waiting import leave_thread
 from history.errors import ChatError
 from history.models import ACTIVE, Turn
 from streaming import engine
@@ -25,11 +23,11 @@ from streaming.cursor import Cursor, parse
 from streaming.follow import Frames, follow
 from streaming.frames import Error, Heartbeat, ServerFrame, encode
 from streaming.repeats import begin_of, end_of
+from web.schema import EVENT_STREAM, describes, stream_of
+from web.streams import HEADERS, StreamedResponse
+from web.waiting import leave_thread
 
 Following: TypeAlias = Callable[..., Frames]
-HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
-"""What keeps proxies from holding a stream back."""
-
 
 RESUMING = {"Last-Event-ID": "The `id` of the last event that arrived; goes before `after`."}
 
@@ -65,20 +63,6 @@ class TurnStream(ApiView):
         return stream(
             partial(follow_turn, turn.pk, conversation_id=turn.conversation_id, after=after, principal=self.principal)
         )
-
-
-class StreamedResponse(StreamingHttpResponse):
-    """A response that closes its generator. Django leaves it to the garbage collector when the client goes while
-    something is on its way to it: until then it would still be a viewer."""
-
-    def __init__(self, parts: AsyncGenerator[bytes, None], **options: Any) -> None:
-        super().__init__(parts, **options)
-        self._parts = parts
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async with aclosing(self._parts):
-            async for part in super().__aiter__():
-                yield part
 
 
 def stream(following: Following) -> StreamingHttpResponse:

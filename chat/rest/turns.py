@@ -16,7 +16,6 @@ from access.principals import Principal
 from chat.rest.api import ApiView
 from chat.rest.asking import request_id_of
 from chat.rest.paging import Pages
-from chat.rest.schema import KEYED, REFUSED_TURN, describes, page_of
 from chat.rest.serializers import NoFields, PageQuery, Retry, TurnOut
 from history import log
 from history.errors import NotFound
@@ -25,6 +24,7 @@ from history.models import ACTIVE, Turn
 from history.options import Options
 from streaming import turns
 from streaming.orders import Order
+from web.schema import KEYED, REFUSED_TURN, describes, page_of
 
 
 class TurnPages(Pages):

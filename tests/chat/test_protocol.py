@@ -12,12 +12,12 @@ from django.conf import settings
 from access.errors import UnknownModel
 from chat.close import BY_CODE, Close
 from chat.protocol import EXAMPLES, error_classes, rewritten, sections
-from chat.rest.problems import STATUS
 from history.errors import ChatError
 from llm.errors import Malformed
 from streaming import frames
 from streaming.errors import Draining
 from streaming.play import BROKEN_OFF
+from web.statuses import STATUS
 
 DOCUMENT = (settings.BASE_DIR / "PROTOCOL.md").read_text(encoding="utf-8")
 

@@ -16,7 +16,6 @@ from django.test import Client, override_settings
 from access.errors import UnknownModel
 from access.keys import create_key
 from access.principals import Scope
-from chat.rest import problems
 from history.events import AssistantMessage, EventData, Source, ToolResult, TurnEnded, TurnError, UserMessage
 from history.log import appending
 from history.models import Conversation, Status, Turn
@@ -29,6 +28,7 @@ from streaming.turns import delete_conversation, stop_turn
 from tests.asgi import Exchange, ask, asking
 from tests.chat.conftest import begin_turn
 from tests.streaming.conftest import Stage
+from web.statuses import OF_FAILED_TURN
 
 CHAT = "/api/v1/ai/chat/"
 JSON = "application/json"
@@ -135,7 +135,7 @@ FAILED |= {UnknownModel.code: str(UnknownModel.__doc__)}
 
 
 def test_every_way_to_fail_has_a_status() -> None:
-    assert set(FAILED) <= problems.OF_FAILED_TURN.keys()
+    assert set(FAILED) <= OF_FAILED_TURN.keys()
 
 
 @pytest.mark.parametrize(("code", "message"), FAILED.items())
@@ -147,7 +147,7 @@ def test_a_failed_turn_is_a_problem_with_the_status_of_its_error(
 
     response = response_of(ada, turn)
 
-    status = problems.OF_FAILED_TURN[code]
+    status = OF_FAILED_TURN[code]
     assert (response.status_code, response["Content-Type"]) == (status, "application/problem+json")
     assert response.json() == {
         "type": "about:blank",

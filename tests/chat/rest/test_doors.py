@@ -19,11 +19,11 @@ from access.keys import create_key
 from access.principals import Scope
 from chat import urls
 from chat.rest.api import ApiView
-from chat.rest.problems import RETRY_AFTER, STATUS
 from history.errors import ChatError
 from history.models import Conversation
 from streaming.errors import TurnActive
 from tests.chat.conftest import CONVERSATIONS
+from web.statuses import RETRY_AFTER, STATUS
 
 JSON = "application/json"
 NO_REQUEST = {"error", "invalid_frame"}

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.rest.parsing import BoundedJsonParser, depth_exceeds
 from streaming.errors import InvalidRequest
+from web.parsing import BoundedJsonParser, depth_exceeds
 
 values = st.recursive(
     st.none()

@@ -21,11 +21,16 @@ class BoundedJsonParser(BaseParser):
 
     media_type = "application/json"
 
+    @property
+    def most(self) -> int:
+        """Bytes that a body may have."""
+        return chat_settings().max_message_bytes
+
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
         """The body's value; no body at all stands for `{}`. Raises `TextTooLong` or `InvalidRequest`."""
-        most = chat_settings().max_message_bytes
+        most = self.most
         body: bytes = stream.read(most + 1)
         if len(body) > most:
             raise TextTooLong(f"A request may have {most:,} bytes; this one has more.")

@@ -19,11 +19,11 @@ from django.urls import path
 from django.utils.decorators import sync_only_middleware
 
 from access.keys import create_key
-from chat.rest.waiting import Pending, awaited
 from llm.scripted import says
 from llm.types import Finish, TextDelta
 from tests.asgi import Exchange, ask, asking
 from tests.streaming.conftest import Stage
+from web.waiting import Pending, awaited
 
 CHAT = "/api/v1/ai/chat/"
 CALLERS = 20
