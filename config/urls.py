@@ -1,4 +1,4 @@
-"""What this site answers: the chat at its root, the admin, and two questions of an orchestrator."""
+"""What this site answers: the chat at its root, OpenAI's protocol, the admin, and two questions of an orchestrator."""
 
 from django.contrib import admin
 from django.templatetags.static import static
@@ -12,5 +12,6 @@ urlpatterns = [
     path("ready/", health.ready, name="ready"),
     path("admin/", admin.site.urls),
     path("favicon.ico", RedirectView.as_view(url=static("verbatim/icon.svg"))),  # the admin's pages name none
+    path("v1/", include("gateway.urls")),
     path("", include("chat.urls")),
 ]

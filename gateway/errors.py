@@ -1,257 +1,166 @@
-"""The turn loop: ask the model, run the tools it wants, ask again. It knows no table and no socket.
-
-Storing, publishing and measuring wrap it from outside; stopping is its input.
-"""
+"""What goes wrong, in OpenAI's words: one envelope, whether it is a response or the last event of a stream."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from functools import cached_property
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, NamedTuple
 
 import msgspec
+from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpResponse
+from rest_framework.exceptions import APIException
 
-from history.compaction import INTERRUPTED
-from history.context import fit
-from history.events import AssistantMessage, Source, ToolResult, TurnEnded, TurnError
-from history.progress import Progress
-from llm import types as voice
-from llm.errors import ModelError
-from llm.reply import Reply
-from llm.types import ChatModel, ChatRequest, Delta, TextDelta, ToolCall, Usage, total_of
-from streaming import ends
-from streaming.stop import Reason, Stop, Stopped
-from tools.tool import ToolContext
-from tools.toolbox import ToolAnswer, Toolbox
+from access.errors import RateLimited
+from history.errors import ChatError, NotFound
+from history.events import TurnError
+from streaming.errors import Busy, StillRunning, TurnActive
+from web.statuses import FRAMEWORK, OF_FAILED_TURN, RETRY_AFTER, STATUS
 
 logger = logging.getLogger(__name__)
 
-LIMIT_REACHED = "tool_limit_reached"
+WORDS = {
+    "unauthenticated": "invalid_api_key",
+    "access_ended": "invalid_api_key",
+    "unknown_model": "model_not_found",
+    "rate_limited": "rate_limit_exceeded",
+    "quota_exceeded": "insufficient_quota",
+    "context_too_long": "context_length_exceeded",
+}
+"""What OpenAI calls what we call otherwise. All other codes are ours."""
+MALFORMED = ("text_too_long", "context_too_long", "bad_request")
+"""Codes that OpenAI answers with 400, for which its clients have a class."""
+NO_RETRY = {"X-Should-Retry": "false"}
+"""Tells OpenAI's clients, which send again on their own, that it would not help."""
+RETRY = {"X-Should-Retry": "true"}
 
 
-class Ended(msgspec.Struct, frozen=True):
-    """The turn's last words: the message of its last hop, if that said anything, and how it ended."""
+class BadParameter(Exception):
+    """A field of the request that is wrong, or that cannot be honoured; `param` says where it is."""
 
-    message: AssistantMessage | None
-    ended: TurnEnded
-
-
-Item: TypeAlias = Delta | AssistantMessage | ToolResult | Ended
-
-
-async def play(
-    request: ChatRequest,
-    *,
-    model: ChatModel,
-    model_name: str,
-    toolbox: Toolbox,
-    context: ToolContext,
-    stop: Stop,
-    max_hops: int,
-    budget: int,
-    progress: Progress = Progress(),  # noqa: B008
-) -> AsyncGenerator[Item, None]:
-    """Yield deltas as they come, each hop's message before its tools run, each result as it comes, and one `Ended`;
-    none if the turn is released, to go on elsewhere.
-
-    `budget` is what the messages of one call may have, in tokens as `history.context` estimates them; `progress` is
-    how far the turn had come before.
-
-    After a delta the caller must come back without waiting for anything (see `Stop.interrupts`).
-    """
-    hop, total = progress.hop, progress.usage
-    now = Hop.begun(progress, toolbox=toolbox, model=model_name)
-    while True:
-        if now is None:
-            now = Hop(hop, model=model_name, last=hop >= max_hops)
-            if now.last:
-                yield now.heard(TextDelta(text=f"*The limit of {max_hops} rounds of tools is reached.*\n\n"))
-            try:
-                async with stop.interrupts(), aclosing(model.stream(now.asks(request))) as deltas:
-                    async for delta in deltas:
-                        yield now.heard(delta)
-            except Exception as failure:  # the boundary to the adapters: a bug there must not lose what was said
-                now.error = _error(failure, stop=stop)
-            if now.error is BROKEN_OFF and stop.reason is Reason.RELEASED:
-                return
-            total = total_of((total, now.reply.usage))
-            if now.error is not None or not now.calls:
-                yield now.ended(total)
-                return
-            yield now.message(now.reply.finish_reason)
-        async with aclosing(_work(now, toolbox=toolbox, context=context, stop=stop, total=total)) as results:
-            async for result in results:
-                yield result
-        if stop.is_due():
-            return
-        messages = fit(request.messages + now.exchange(), budget=budget)
-        request = msgspec.structs.replace(request, messages=messages)
-        hop, now = hop + 1, None
+    def __init__(self, sentence: str, *, param: str | None = None, code: str = "invalid_value") -> None:
+        super().__init__(sentence)
+        self.param = param
+        self.code = code
 
 
-async def _work(
-    now: Hop, *, toolbox: Toolbox, context: ToolContext, stop: Stop, total: Usage | None
-) -> AsyncGenerator[ToolResult | Ended, None]:
-    """Run the hop's calls side by side; those that get no answer, because of a stop, or because they were interrupted
-    before and may not be run twice, get one that says so. A stop ends the turn; a release leaves it to whoever goes on.
-    """
-    async with aclosing(toolbox.run_all(now.calls, context=context, skip=now.settled)) as answers:
-        while (answer := await _next(answers, stop)) is not None:
-            yield now.answered(answer)
-    if stop.reason is Reason.RELEASED:
-        return
-    for index, call in enumerate(now.calls):
-        if index not in now.results:
-            yield now.unfinished(call, index=index)
-    if stop.reason not in (None, Reason.RELEASED):
-        yield Ended(None, _end(_stopped(stop), usage=total, finish_reason=None))
+class TurnFailed(Exception):
+    """The turn ended without an answer."""
+
+    def __init__(self, error: TurnError) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
-async def _next(answers: AsyncGenerator[ToolAnswer, None], stop: Stop) -> ToolAnswer | None:
-    """The next answer; None if there is none left, or as soon as the turn is stopped."""
-    try:
-        async with stop.interrupts():
-            return await anext(answers, None)
-    except Stopped:
-        return None
+RESTARTED = TurnError(
+    code="answer_restarted",
+    message="A part of the answer that was sent does not hold any more. Drop what you have of it and send the request"
+    " again, with the same Idempotency-Key, if it had one.",
+)
+"""For a client that can only append and has what was withdrawn."""
+CANCELLED = TurnError(code="cancelled", message="The answer was stopped before its end.")
+OF_TURN = {**OF_FAILED_TURN, RESTARTED.code: HTTPStatus.SERVICE_UNAVAILABLE, CANCELLED.code: HTTPStatus.CONFLICT}
 
 
-class Hop:
-    """One model call of a turn and the tools it asked for."""
+class ErrorBody(msgspec.Struct, frozen=True):
+    """An error. `code` is the same for the same reason, for ever; `param` names the field that is wrong."""
 
-    def __init__(self, number: int, *, model: str, last: bool) -> None:
-        self.number = number
-        self.model = model
-        self.last = last
-        self.reply = Reply()
-        self.error: TurnError | None = None
-        self.results: dict[int, ToolResult] = {}
-        self.settled: frozenset[int] = frozenset()
-        """Calls that are not to be run, by number."""
-
-    @classmethod
-    def begun(cls, progress: Progress, *, toolbox: Toolbox, model: str) -> Hop | None:
-        """A hop that another process left in its tools, if it did. What had begun to run may have taken effect, so it
-        runs again only if that does no harm."""
-        if progress.message is None:
-            return None
-        now = cls(progress.hop, model=model, last=False)
-        now.reply.add(TextDelta(text=progress.message.text))
-        now.calls = progress.message.tool_calls
-        now.results = dict(progress.results)
-        once = (index for index, call in enumerate(now.calls) if not toolbox.is_idempotent(call.name))
-        now.settled = frozenset((*now.results, *once))
-        return now
-
-    @cached_property
-    def calls(self) -> tuple[ToolCall, ...]:
-        """What is to be run; asked once the reply is complete."""
-        return () if self.last else self.reply.calls()
-
-    def asks(self, request: ChatRequest) -> ChatRequest:
-        """What the model is asked in this hop."""
-        tools = () if self.last else request.tools
-        return msgspec.structs.replace(request, call_id=f"{request.call_id}:{self.number}", tools=tools)
-
-    def heard(self, delta: Delta) -> Delta:
-        """Note what the model says. A fragment of a tool call is told which call it belongs to."""
-        number = self.reply.add(delta)
-        return delta if number is None else msgspec.structs.replace(delta, index=number)
-
-    def message(self, finish_reason: str | None) -> AssistantMessage:
-        """What was said, as the log keeps it. Of a reply that broke off, calls are not kept: they were not made."""
-        return AssistantMessage(
-            hop=self.number,
-            text=self.reply.text,
-            reasoning=self.reply.reasoning,
-            tool_calls=() if self.error else self.calls,
-            finish_reason=finish_reason,
-            model=self.model,
-            usage=self.reply.usage,
-            runs=self.reply.runs,
-        )
-
-    def ended(self, total: Usage | None) -> Ended:
-        """The end of the turn, if this was its last hop."""
-        finish_reason = self.reply.finish_reason
-        if self.last and self.error is None:
-            finish_reason = LIMIT_REACHED
-        said = self.error.code if self.error is not None else finish_reason
-        message = self.message(said) if self.reply.runs else None
-        return Ended(message, _end(self.error, usage=total, finish_reason=finish_reason))
-
-    def answered(self, answer: ToolAnswer) -> ToolResult:
-        """Note a tool's answer."""
-        return self._note(
-            ToolResult(
-                hop=self.number,
-                index=answer.index,
-                tool_call_id=answer.tool_call_id,
-                name=answer.name,
-                content=answer.content,
-                is_error=answer.is_error,
-                duration_ms=answer.duration_ms,
-                sources=tuple(Source(title=source.title, url=source.url) for source in answer.sources),
-            )
-        )
-
-    def unfinished(self, call: ToolCall, *, index: int) -> ToolResult:
-        """Note that a call was interrupted."""
-        return self._note(
-            ToolResult(
-                hop=self.number,
-                index=index,
-                tool_call_id=call.id,
-                name=call.name,
-                content=INTERRUPTED,
-                is_error=True,
-            )
-        )
-
-    def exchange(self) -> tuple[voice.Message, ...]:
-        """What the model must see of this hop in the next: its message, and each call's result in order."""
-        results = (self.results[index] for index in range(len(self.calls)))
-        return (
-            voice.AssistantMessage(text=self.reply.text, tool_calls=self.calls),
-            *(
-                voice.ToolMessage(
-                    tool_call_id=result.tool_call_id,
-                    name=result.name,
-                    content=result.content,
-                    is_error=result.is_error,
-                )
-                for result in results
-            ),
-        )
-
-    def _note(self, result: ToolResult) -> ToolResult:
-        self.results[result.index] = result
-        return result
+    message: str
+    type: str
+    param: str | None
+    code: str | None
 
 
-BROKEN_OFF = TurnError(code="cancelled", message="Stopped.")
-"""Not an error, and never told: how a hop that was stopped, or released, says so."""
+class Envelope(msgspec.Struct, frozen=True):
+    """Why a request was refused, or why its answer cannot go on."""
+
+    error: ErrorBody
 
 
-def _error(failure: Exception, *, stop: Stop) -> TurnError:
-    """How a model call that broke off ends its hop."""
-    match failure:
-        case Stopped():
-            return _stopped(stop)
-        case ModelError():
-            return TurnError(code=failure.code, message=failure.message)
-    logger.error("the model's adapter failed", exc_info=failure)
-    return ends.INTERNAL
+class Refusal(NamedTuple):
+    """An error as it is told: as a response with this status and these headers, or as an event."""
+
+    status: HTTPStatus
+    body: Envelope
+    headers: Mapping[str, str]
 
 
-def _stopped(stop: Stop) -> TurnError:
-    return ends.INTERRUPTED if stop.reason is Reason.INTERRUPTED else BROKEN_OFF
+def refusal(error: Exception, *, keyed: bool = False) -> Refusal:
+    """What to tell of an error. `keyed`: the request has an `Idempotency-Key`, so that sending it again gets the same
+    turn, which helps if that is still running and does not if it has failed."""
+    match error:
+        case TurnFailed(error=failure):
+            headers = NO_RETRY if keyed or failure is CANCELLED else {}
+            return _told(failure.code, OF_TURN.get(failure.code, HTTPStatus.BAD_GATEWAY), str(error), headers=headers)
+        case StillRunning(turn_id=turn_id):
+            sentence = f"{error.message} Turn: {turn_id}"
+            return _told(error.code, STATUS[error.code], sentence, headers=RETRY if keyed else NO_RETRY)
+        case TurnActive(turn_id=turn_id):
+            return _told(error.code, STATUS[error.code], f"{error.message} Turn: {turn_id}")
+        case RateLimited(retry_after=seconds):
+            return _told(error.code, STATUS[error.code], error.message, headers={"Retry-After": str(seconds)})
+        case ChatError():
+            return _told(error.code, STATUS[error.code], error.message)
+        case BadParameter(code=code, param=param):
+            return _told(code, HTTPStatus.BAD_REQUEST, str(error), param=param)
+        case _:
+            return _foreign(error)
 
 
-def _end(error: TurnError | None, *, usage: Usage | None, finish_reason: str | None) -> TurnEnded:
-    if error is BROKEN_OFF:
-        return TurnEnded(status="cancelled", usage=usage, finish_reason="cancelled")
-    status: Literal["completed", "failed"] = "completed" if error is None else "failed"
-    return TurnEnded(status=status, error=error, usage=usage, finish_reason=finish_reason)
+def _foreign(error: Exception) -> Refusal:
+    """What others raise."""
+    match error:
+        case Http404():
+            return refusal(NotFound())
+        case PermissionDenied():
+            return _told("forbidden", HTTPStatus.FORBIDDEN, "You may not do that.")
+        case APIException():
+            status = HTTPStatus(error.status_code)
+            headers = {"WWW-Authenticate": header} if (header := getattr(error, "auth_header", None)) else {}
+            return _told(FRAMEWORK.get(status, "error"), status, str(error.detail), headers=headers)
+        case OperationalError() | InterfaceError():  # the database is away, or has no connection left
+            logger.error("the database could not be asked", exc_info=error)
+            return refusal(Busy())
+        case _:
+            logger.error("a request failed", exc_info=error)
+            sentence = "Something went wrong on the server. Please try again."
+            return _told("internal", HTTPStatus.INTERNAL_SERVER_ERROR, sentence)
+
+
+def respond(error: Exception, context: dict[str, Any]) -> HttpResponse:
+    """The exception handler of these views."""
+    return response(refusal(error))
+
+
+def response(refused: Refusal) -> HttpResponse:
+    """A refusal before anything was sent."""
+    return HttpResponse(
+        msgspec.json.encode(refused.body),
+        status=refused.status,
+        content_type="application/json",
+        headers=dict(refused.headers),
+    )
+
+
+def event(refused: Refusal) -> bytes:
+    """A refusal in mid-stream, after which nothing follows."""
+    return b"data: %b\n\n" % msgspec.json.encode(refused.body)
+
+
+def _told(
+    code: str, status: HTTPStatus, sentence: str, *, param: str | None = None, headers: Mapping[str, str] | None = None
+) -> Refusal:
+    word = WORDS.get(code, code)
+    told = HTTPStatus.BAD_REQUEST if code in MALFORMED else status
+    wait = {"Retry-After": str(RETRY_AFTER[code])} if code in RETRY_AFTER else {}
+    who = {"WWW-Authenticate": "Bearer"} if told == HTTPStatus.UNAUTHORIZED else {}
+    body = Envelope(ErrorBody(message=sentence, type=_type(told, word), param=param, code=word))
+    return Refusal(told, body, {**wait, **who, **(headers or {})})
+
+
+def _type(status: HTTPStatus, word: str) -> str:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return word if word == "insufficient_quota" else "rate_limit_error"
+    return "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -12,10 +13,11 @@ from history.models import Event
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """An ended turn. `text` is all that the model said, over all its hops."""
+    """An ended turn. `text` is all that the model said, over all its hops; `asked_at` is when the turn began."""
 
     turn_id: UUID
     conversation_id: UUID
+    asked_at: datetime
     text: str
     messages: tuple[AssistantMessage, ...]
     results: tuple[ToolResult, ...]
@@ -29,10 +31,12 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 def answer_of(turn_id: UUID) -> Answer:
     """The answer of a turn. Raises `NotFound` if it has not ended, or is gone."""
-    rows = Event.objects.filter(turn_id=turn_id).order_by("seq").values_list("conversation_id", "kind", "data")
+    rows = Event.objects.filter(turn_id=turn_id).order_by("seq").values_list("conversation_id", "kind", "data", "at")
     said: list[AssistantMessage] = []
     results: list[ToolResult] = []
-    for conversation_id, kind, data in rows:
+    asked_at: datetime | None = None
+    for conversation_id, kind, data, at in rows:
+        asked_at = asked_at or at
         match kind:
             case Kind.ASSISTANT_MESSAGE:
                 said.append(msgspec.convert(data, AssistantMessage))
@@ -42,6 +46,7 @@ def answer_of(turn_id: UUID) -> Answer:
                 return Answer(
                     turn_id=turn_id,
                     conversation_id=conversation_id,
+                    asked_at=asked_at,
                     text="".join(message.text for message in said),
                     messages=tuple(said),
                     results=tuple(results),

@@ -41,6 +41,14 @@ class ChatSettings:
     """`streaming_chat`: show calls of tools and their results. If not, an empty token stands for each."""
     lightspeed_heartbeat_events: bool = False
     """`streaming_chat`: make heartbeats events, for clients that know them; they are comments."""
+    gateway_model_prefix: str = ""
+    """OpenAI's protocol: what the ids of models begin with, before the profile's name."""
+    gateway_conversation_header: str = "X-Verbatim-Conversation-ID"
+    """OpenAI's protocol: the header that names a conversation, in answers, and in requests that go on with it."""
+    gateway_patience: float = 5.0
+    """OpenAI's protocol: how long a stream waits for a first word, so that until then a failure has its HTTP status."""
+    gateway_message_bytes: int = 8_388_608
+    """OpenAI's protocol: bytes of one request, which brings everything that was said before, and images."""
     answer_timeout: float = 600.0
     """How long a caller of the JSON interface waits for an answer before it is told to come back for it."""
     max_turns: int = 1_000

@@ -6,6 +6,7 @@ so that two versions can share a database during a deploy.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
@@ -62,6 +63,16 @@ class AssistantMessage(Data, frozen=True):
     model: str = ""
     usage: Usage | None = None
     runs: tuple[tuple[Channel, int], ...] = ()
+
+    def stretches(self) -> Iterator[tuple[int, Channel, str]]:
+        """The draft that became this message: offset, channel and text of each stretch."""
+        offset = 0
+        at: dict[Channel, int] = {"text": 0, "reasoning": 0}
+        for channel, length in self.runs or (("text", len(self.text)),):
+            text = self.text if channel == "text" else self.reasoning
+            yield offset, channel, text[at[channel] : at[channel] + length]
+            at[channel] += length
+            offset += length
 
 
 class ToolResult(Data, frozen=True):

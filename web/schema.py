@@ -17,6 +17,7 @@ from streaming import frames
 View = TypeVar("View", bound=Callable[..., Any])
 Schema = dict[str, Any]
 
+JSON = "application/json"
 PROBLEM = "application/problem+json"
 EVENT_STREAM = "text/event-stream"
 COMPONENTS = "#/components/schemas/"
@@ -88,10 +89,15 @@ def of_struct(struct: type[msgspec.Struct]) -> Schema:
 
 def stream_of(what: str, *, frame: Any = frames.ServerFrame) -> Schema:
     """A body of server-sent events: this is the shape of each."""
-    shapes = [of_struct(each) for each in get_args(frame)]
+    shapes = [of_struct(each) for each in get_args(frame) or (frame,)]
     data = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"oneOf": shapes}}
     properties = {"event": {"type": "string"}, "id": {"type": "string"}, "data": data}
     return {"description": what, "type": "object", "properties": properties, "required": ["data"]}
+
+
+def only_ours(endpoints: list[tuple[str, str, str, Any]], **more: Any) -> list[tuple[str, str, str, Any]]:
+    """Of all addresses of a site (path, its pattern, method and view), those of our views."""
+    return [endpoint for endpoint in endpoints if isinstance(endpoint[3].cls.schema, DoorSchema)]
 
 
 def with_structs(result: Schema, **more: Any) -> Schema:

@@ -137,7 +137,7 @@ class Answer:
 
     def _message(self, event: Event, message: events.AssistantMessage) -> Iterator[Sent]:
         """The draft has become a message: what of it was not seen yet, then its calls."""
-        runs = tuple(_runs(message))
+        runs = tuple(message.stretches())
         length = sum(len(text) for _, _, text in runs)
         known = self._known(event, frames=len(message.tool_calls), length=length)
         for offset, channel, text in runs:
@@ -235,17 +235,6 @@ class Answer:
 
     def _at(self, frame: AnyFrame, cursor: str) -> Sent:
         return Sent(frame, f"{self._turn}:{cursor}")
-
-
-def _runs(message: events.AssistantMessage) -> Iterator[tuple[int, str, str]]:
-    """The draft that became this message: offset, channel and text of each stretch."""
-    offset = 0
-    at = {"text": 0, "reasoning": 0}
-    for channel, length in message.runs or (("text", len(message.text)),):
-        text = message.text if channel == "text" else message.reasoning
-        yield offset, channel, text[at[channel] : at[channel] + length]
-        at[channel] += length
-        offset += length
 
 
 def _arguments(text: str) -> dict[str, Any] | str:

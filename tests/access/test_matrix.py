@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID, uuid4
 
@@ -48,6 +48,7 @@ class Rule:
     body: Mapping[str, Any] = field(default_factory=dict)
     scopes: tuple[Scope, ...] = (Scope.CHAT,)
     is_owned: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def _rule(own: int, others: int, *, body: Mapping[str, Any], scopes: tuple[Scope, ...], is_owned: bool) -> Rule:
@@ -87,6 +88,13 @@ def manage(status: int, *, scope: Scope = Scope.ADMIN) -> Rule:
     return Rule(status={**roles, f"without {scope}": 403, "nobody": 401})
 
 
+def keyed(own: int, others: int, *scopes: Scope, body: Mapping[str, Any] = {}, **headers: str) -> Rule:
+    """For keys alone: a browser's session is none. Headers have a line where their names have a hyphen."""
+    told = {name.replace("_", "-"): value for name, value in headers.items()}
+    rule = _rule(own, others, body=body, scopes=scopes, is_owned=bool(headers))
+    return replace(rule, status={**rule.status, "session": 401, "other session": 401}, headers=told)
+
+
 def page(*, is_owned: bool = False) -> Rule:
     """A page, for browsers: without a session one is sent to sign in, and a key is none."""
     status = {**dict.fromkeys(ANYBODY, 302), "session": 200, "other session": 404 if is_owned else 200}
@@ -99,6 +107,8 @@ def public(status: int = 200) -> Rule:
 
 
 NOWHERE = dict.fromkeys(METHODS, begin(404)) | {"get": browse(404)}
+NO_MODEL = dict.fromkeys(METHODS, keyed(404, 404))
+COMPLETION = {"model": "demo", "messages": [{"role": "user", "content": "Hello?"}]}
 ONE, TURN = "api/v1/conversations/<uuid:conversation_id>/", "api/v1/turns/<uuid:turn_id>/"
 PROFILE = r"^api/v1/profiles/(?P<name>.+?)/?$"
 
@@ -135,6 +145,13 @@ DOORS: Mapping[str, Mapping[str, Rule]] = {
     },
     "api/": {"get": page()},
     "api/schema/": {"get": browse()},
+    "v1/models": {"get": keyed(200, 200, Scope.READ)},
+    "v1/models/<path:model>": {"get": keyed(200, 200, Scope.READ)},
+    "v1/chat/completions": {
+        "post": keyed(409, 404, Scope.CHAT, Scope.READ, body=COMPLETION, X_Verbatim_Conversation_ID="{busy}")
+    },
+    "v1/": NO_MODEL,
+    r"v1/^(?P<rest>[\s\S]+)": NO_MODEL,
     "api/v1/": NOWHERE,
     r"^api/v1/(?P<rest>[\s\S]+)": NOWHERE,
 }
@@ -214,7 +231,8 @@ class World:
         """The answer, to a question about Ada's if not about something else."""
         rule, ids = DOORS[route][method], about or self.ids
         body = ids.put_into(json.dumps(rule.body))
-        return self.client(role).generic(method, address(route, ids), body, "application/json")
+        headers = {name: ids.put_into(value) for name, value in rule.headers.items()}
+        return self.client(role).generic(method, address(route, ids), body, "application/json", headers=headers)
 
 
 def told(answer: Any, ids: Ids) -> tuple[int, str, dict[str, str]]:
@@ -225,7 +243,8 @@ def told(answer: Any, ids: Ids) -> tuple[int, str, dict[str, str]]:
 
 def address(route: str, ids: Ids) -> str:
     """Where a route leads."""
-    written = ids.put_into(re.sub(r"<uuid:(\w+)_id>", r"{\1}", route)).removeprefix("^")
+    route = re.sub(r"<uuid:(\w+)_id>", r"{\1}", route).replace("<path:model>", "demo")
+    written = ids.put_into(route).replace("^", "")
     return "/" + written.replace(r"(?P<rest>[\s\S]+)", "more/of/it").replace("(?P<name>.+?)/?$", "fast")
 
 

@@ -1,0 +1,70 @@
+"""Profiles as OpenAI's clients know models."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import msgspec
+from django.conf import settings
+
+from access.errors import UnknownModel
+from access.principals import Principal
+from access.profiles import profile_for, profiles_for
+from history.conf import chat_settings
+from llm.registry import Profile
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that the key may use. `created` is a Unix time."""
+
+    id: str
+    object: str = "model"
+    created: int
+    owned_by: str = "verbatim"
+
+
+class Models(msgspec.Struct, frozen=True, kw_only=True):
+    """All of them."""
+
+    object: str = "list"
+    data: tuple[Model, ...]
+
+
+def offers(principal: Principal) -> Models:
+    """What the principal may choose from."""
+    return Models(data=tuple(map(_offer, profiles_for(principal))))
+
+
+def offer(principal: Principal, *, model: str) -> Model:
+    """One of them. Raises `UnknownModel`."""
+    return _offer(profile_of(principal, model=model))
+
+
+def profile_of(principal: Principal, *, model: str) -> Profile:
+    """The profile that is meant by a model's id, if the principal may use it. Raises `UnknownModel`."""
+    prefix = chat_settings().gateway_model_prefix
+    name = model.removeprefix(prefix)
+    try:
+        if not name or not model.startswith(prefix):  # no name would mean the default
+            raise UnknownModel
+        return profile_for(principal, name)
+    except UnknownModel:
+        raise UnknownModel(f"There is no model {model[:100]!r}. GET /v1/models lists those that there are.") from None
+
+
+def _offer(profile: Profile) -> Model:
+    return Model(id=chat_settings().gateway_model_prefix + profile.name, created=_since())
+
+
+@cache
+def _since() -> int:
+    """When the settings, in which the profiles are, were last changed: the same for every process of a site."""
+    module = getattr(settings, "SETTINGS_MODULE", None)
+    try:
+        file = import_module(module).__file__ if module else None
+        return int(Path(file).stat().st_mtime) if file else int(time.time())
+    except (ImportError, OSError):
+        return int(time.time())

@@ -1,0 +1,174 @@
+"""OpenAI's own client, as it is, at real servers: answers, streams, silence, errors, repeats and deaths."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from openai import AsyncOpenAI, OpenAI
+
+from tests.client import Client
+from tests.provider import ProviderProcess, Script
+from tests.server import Kind, NewSite, ServerProcess, Site
+
+HI: Any = [{"role": "user", "content": "Hi"}]
+SAID = ("Good ", "day ", "\U0001f44d\U0001f3fd data: {}\n\n: blah\u2028\x85")
+SCRIPT: Script = [{"reasoning": "Hm."}, *({"text": text} for text in SAID)]
+RESTLESS = {"LEASE": 1.0, "LEASE_RENEWAL": 0.2}
+
+
+@pytest.fixture(scope="module")
+def server(kind: Kind, site: Site) -> Iterator[ServerProcess]:
+    """A server whose heart beats fast."""
+    with site.start(kind, chat={"HEARTBEAT": 0.1, "GATEWAY_PATIENCE": 0.3}) as process:
+        yield process
+
+
+@pytest.fixture
+async def sdk(client: Client) -> AsyncIterator[AsyncOpenAI]:
+    """The asynchronous client of a new user. It is patient for less than a second."""
+    async with AsyncOpenAI(base_url=f"{client.url}/v1", api_key=client.key, max_retries=0, timeout=0.8) as sdk:
+        yield sdk
+
+
+@pytest.fixture
+def plain_sdk(client: Client) -> Iterator[OpenAI]:
+    """The other one."""
+    with OpenAI(base_url=f"{client.url}/v1", api_key=client.key, max_retries=0, timeout=20) as sdk:
+        yield sdk
+
+
+async def text_of(stream: Any) -> str:
+    """All that comes."""
+    return "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices])
+
+
+def test_the_synchronous_client_gets_models_answers_streams_and_headers(
+    plain_sdk: OpenAI, provider: ProviderProcess
+) -> None:
+    provider.script([*SCRIPT])
+
+    models = [model.id for model in plain_sdk.models.list()]
+    raw = plain_sdk.chat.completions.with_raw_response.create(model="openai", messages=HI)
+    whole = raw.parse()
+    chunks = list(
+        plain_sdk.chat.completions.create(
+            model="openai", messages=HI, stream=True, stream_options={"include_usage": True}
+        )
+    )
+
+    assert models == ["openai", "demo"]
+    assert whole.choices[0].message.content == "".join(SAID)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == "".join(SAID)
+    assert whole.usage is not None
+    assert whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens > 0
+    assert chunks[-1].usage == whole.usage
+    assert raw.headers["X-Verbatim-Conversation-ID"]
+    assert whole.id == f"chatcmpl-{raw.headers['X-Request-ID'].replace('-', '')}"
+
+
+async def test_the_first_word_is_there_while_the_model_still_speaks(
+    sdk: AsyncOpenAI, provider: ProviderProcess
+) -> None:
+    provider.script([{"text": SAID[0]}, {"gate": "more"}, {"text": SAID[1]}])
+
+    stream = aiter(await sdk.chat.completions.create(model="openai", messages=HI, stream=True))
+    first = await anext(stream)
+    second = await anext(stream)
+    await asyncio.to_thread(provider.open_gate, "more")
+
+    assert (first.choices[0].delta.role, second.choices[0].delta.content) == ("assistant", SAID[0])
+    assert await text_of(stream) == SAID[1]
+
+
+async def test_a_silence_longer_than_the_clients_patience_is_survived(
+    sdk: AsyncOpenAI, provider: ProviderProcess
+) -> None:
+    """R14, on another scale: 0.8 s of patience, three times that of silence."""
+    provider.script([{"gate": "first"}, {"text": SAID[0]}, {"gate": "second"}, {"text": SAID[1]}])
+    loop = asyncio.get_running_loop()
+    for name, seconds in (("first", 1.2), ("second", 2.4)):
+        loop.call_later(seconds, loop.run_in_executor, None, provider.open_gate, name)
+
+    said = await text_of(await sdk.chat.completions.create(model="openai", messages=HI, stream=True))
+
+    assert said == SAID[0] + SAID[1]
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_provider_that_refuses_is_an_error_with_its_class(
+    sdk: AsyncOpenAI, provider: ProviderProcess, streams: bool
+) -> None:
+    provider.script([{"status": 400, "body": {"error": {"message": "secret", "code": "context_length_exceeded"}}}])
+
+    with pytest.raises(openai.BadRequestError) as refused:
+        await sdk.chat.completions.create(model="openai", messages=HI, stream=streams)
+
+    assert refused.value.code == "context_length_exceeded"
+    assert "secret" not in str(refused.value.body)
+
+
+async def test_a_provider_that_breaks_off_ends_the_stream_with_an_error(
+    sdk: AsyncOpenAI, provider: ProviderProcess
+) -> None:
+    provider.script([{"text": SAID[0]}, {"close": True}])
+
+    stream = await sdk.chat.completions.create(model="openai", messages=HI, stream=True)
+
+    with pytest.raises(openai.APIError) as broken:
+        await text_of(stream)
+    assert broken.value.code == "truncated"
+
+
+async def test_a_wrong_key_is_an_authentication_error(sdk: AsyncOpenAI) -> None:
+    with pytest.raises(openai.AuthenticationError) as refused:
+        await sdk.with_options(api_key="sk-wrong").chat.completions.create(model="openai", messages=HI)
+
+    assert refused.value.code == "invalid_api_key"
+
+
+async def test_one_key_twice_at_once_is_one_call_and_the_same_text_twice(
+    sdk: AsyncOpenAI, provider: ProviderProcess
+) -> None:
+    """R3."""
+    provider.script([{"text": SAID[0]}, {"gate": "more"}, {"text": SAID[1]}])
+    keyed = {"Idempotency-Key": "twice"}
+
+    streams = [
+        await sdk.chat.completions.create(model="openai", messages=HI, stream=True, extra_headers=keyed)
+        for _ in range(2)
+    ]
+    await asyncio.to_thread(provider.open_gate, "more")
+    said = await asyncio.gather(*map(text_of, streams))
+
+    assert said == [SAID[0] + SAID[1]] * 2
+    assert len(provider.log()) == 1
+
+
+async def test_the_server_is_killed_in_mid_stream_and_the_same_key_gets_the_answer(
+    kind: Kind, new_site: NewSite, provider: ProviderProcess
+) -> None:
+    """R10."""
+    provider.script([{"text": SAID[1]}], queue=[[{"text": SAID[0]}, {"gate": "never"}]])
+    site, key = new_site()
+    keyed = {"Idempotency-Key": "killed"}
+    with site.start(kind, chat=RESTLESS) as server:
+        async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0) as sdk:
+            stream = aiter(
+                await sdk.chat.completions.create(model="openai", messages=HI, stream=True, extra_headers=keyed)
+            )
+            assert (await anext(stream)).choices[0].delta.role == "assistant"
+            await asyncio.to_thread(server.kill)
+            with pytest.raises(httpx.HTTPError):
+                await text_of(stream)
+
+    with site.start(kind, chat=RESTLESS) as server:
+        async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0) as sdk:
+            again = await sdk.chat.completions.create(model="openai", messages=HI, stream=True, extra_headers=keyed)
+            said = await text_of(again)
+
+    assert said == SAID[1]
