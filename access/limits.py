@@ -31,7 +31,7 @@ from history.prepared import Select, given
 from history.status import LOCK_TIMEOUT
 
 MINUTE = timedelta(minutes=1)
-IS_RECENT = Q(created_at__gt=Now() - MINUTE)
+IS_RECENT = Q(created_at__gt=Now() - MINUTE, origin=Turn.Origin.LIVE.value)
 SOON = 5
 """Seconds after which to ask again when an answer in progress has to end first."""
 

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
 
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from access.principals import Principal
 from gateway import errors
-from gateway.chunks import completion, finish_reason_of
+from gateway.chunks import calls_of, completion, finish_reason_of
 from gateway.errors import CANCELLED, TurnFailed
 from gateway.fold import Telling
 from gateway.request import Asked
 from history import answers
 from history.answers import Answer
 from history.conf import chat_settings
+from history.errors import ChatError
 from streaming import ends, engine
 from streaming.answer import follow_turn, until_ended
-from streaming.database import in_thread
+from streaming.database import in_order_thread, in_thread
 from streaming.errors import StillRunning
-from streaming.turns import Started
+from streaming.turns import Started, stop_turn
 from web.schema import EVENT_STREAM
 from web.streams import HEADERS, StreamedResponse
 
@@ -74,7 +75,7 @@ async def _rest(
 
 async def _parts(started: Started, *, asked: Asked, principal: Principal) -> AsyncGenerator[bytes, None]:
     """The turn's answer, from its beginning to its end. Raises what ends it otherwise."""
-    telling = Telling(started.turn_id, model=asked.model, with_usage=asked.with_usage)
+    telling = Telling(started.turn_id, model=asked.model, with_usage=asked.with_usage, callers=asked.callers)
     frames = follow_turn(
         started.turn_id,
         conversation_id=started.conversation_id,
@@ -82,7 +83,7 @@ async def _parts(started: Started, *, asked: Asked, principal: Principal) -> Asy
         after=started.begin,
         principal=principal,
     )
-    async with aclosing(frames):
+    async with leaving(started, asked=asked, principal=principal), aclosing(frames):
         async for frame in frames:
             if said := telling.take(frame):
                 yield said
@@ -94,19 +95,31 @@ async def whole(started: Started, *, asked: Asked, principal: Principal) -> Http
     """The completion, as soon as the turn has ended."""
     try:
         if not started.ended:
-            await _end_of(started, principal=principal)
+            await _end_of(started, asked=asked, principal=principal)
         return shown(await in_thread(answers.answer_of, started.turn_id), asked=asked)
     except Exception as error:  # the top of a request, outside of the view
         return errors.response(errors.refusal(error, keyed=asked.keyed))
 
 
-async def _end_of(started: Started, *, principal: Principal) -> None:
+async def _end_of(started: Started, *, asked: Asked, principal: Principal) -> None:
     hub = engine.ensure_started().hub
     try:
-        async with asyncio.timeout(chat_settings().answer_timeout):
+        async with leaving(started, asked=asked, principal=principal), asyncio.timeout(chat_settings().answer_timeout):
             await until_ended(started.turn_id, conversation_id=started.conversation_id, hub=hub, principal=principal)
     except TimeoutError:
         raise StillRunning(str(started.turn_id)) from None
+
+
+@asynccontextmanager
+async def leaving(started: Started, *, asked: Asked, principal: Principal) -> AsyncIterator[None]:
+    """What a caller does who leaves in the block: nothing to the turn, unless it has said that this is to stop it."""
+    try:
+        yield
+    except (asyncio.CancelledError, GeneratorExit):
+        if asked.leaving_stops and not started.ended:
+            with suppress(ChatError):
+                await in_order_thread(stop_turn, principal, started.turn_id)
+        raise
 
 
 def shown(found: Answer, *, asked: Asked) -> HttpResponse:
@@ -116,14 +129,15 @@ def shown(found: Answer, *, asked: Asked) -> HttpResponse:
             raise TurnFailed(CANCELLED)
         case "failed":
             raise TurnFailed(found.ended.error or ends.INTERNAL)
+    calls = tuple(call for message in found.messages for call in calls_of(message, callers=asked.callers))
     body = completion(
         found.turn_id,
         asked_at=found.asked_at,
         model=asked.model,
         text=found.text,
         reasoning="".join(message.reasoning for message in found.messages),
-        calls=(),
-        finish_reason=finish_reason_of(found.ended.finish_reason),
+        calls=calls,
+        finish_reason=finish_reason_of(found.ended.finish_reason, has_called=bool(calls)),
         usage=found.ended.usage,
     )
     return HttpResponse(body, content_type="application/json")

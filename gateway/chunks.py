@@ -3,19 +3,18 @@ whole `chat.completion`s."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
+from history.events import AssistantMessage
 from llm.types import ToolCall
 from llm.types import Usage as Used
 
 DONE = b"data: [DONE]\n\n"
 HEARTBEAT = b": heartbeat\n\n"
-
-FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter")
-"""All that OpenAI's clients know."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -203,9 +202,16 @@ def completion(
     )
 
 
-def finish_reason_of(reason: str | None) -> str:
+def calls_of(message: AssistantMessage, *, callers: Collection[str]) -> tuple[ToolCall, ...]:
+    """The calls in a message that the caller is to answer."""
+    return tuple(call for call in message.tool_calls if call.name in callers)
+
+
+def finish_reason_of(reason: str | None, *, has_called: bool) -> str:
     """Why an answer that is complete ended, in a word that OpenAI's clients know."""
-    return reason if reason in FINISH_REASONS else "stop"
+    if has_called:
+        return "tool_calls"
+    return reason if reason in ("length", "content_filter") else "stop"
 
 
 def usage_of(used: Used) -> CompletionUsage:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import assert_never
 from uuid import UUID
 
 import msgspec
 
-from gateway.chunks import HEARTBEAT, ChunkWriter, finish_reason_of
+from gateway.chunks import HEARTBEAT, ChunkWriter, calls_of, finish_reason_of
 from gateway.errors import CANCELLED, RESTARTED, TurnFailed
 from history import events
 from history.events import DATA
@@ -21,11 +22,14 @@ from streaming.frames import CaughtUp, Delta, Event, Heartbeat, Reset
 class Telling:
     """One turn on its way to one client, who can only append. `over` tells whether all was said."""
 
-    def __init__(self, turn_id: UUID, *, model: str, with_usage: bool) -> None:
+    def __init__(self, turn_id: UUID, *, model: str, with_usage: bool, callers: Collection[str] = frozenset()) -> None:
+        """`callers` are the names of the caller's own tools, whose calls it gets to see."""
         self.over = False
         self._turn_id = turn_id
         self._model = model
         self._with_usage = with_usage
+        self._callers = callers
+        self._has_called = False
         self._chunks: ChunkWriter | None = None
         self._has_begun = False
         self._seq = 0
@@ -84,13 +88,17 @@ class Telling:
             seen = min(max(self._folded - offset, 0), len(text))
             said += self._say(offset + seen, channel, text[seen:])
         self._folded = 0
+        if calls := calls_of(message, callers=self._callers):
+            self._has_called = True
+            said += self._begun(self._writer().calls(calls))
         return said
 
     def _end(self, ended: events.TurnEnded) -> bytes:
         match ended.status:
             case "completed":
                 self.over = True
-                return self._begun(self._writer().end(finish_reason_of(ended.finish_reason), usage=ended.usage))
+                reason = finish_reason_of(ended.finish_reason, has_called=self._has_called)
+                return self._begun(self._writer().end(reason, usage=ended.usage))
             case "cancelled":
                 raise TurnFailed(CANCELLED)
             case "failed":

@@ -1,54 +1,86 @@
-"""The `messages` of a request, and what they come to."""
+"""The `messages` of a request: what the caller tells the model, what was said before, and what is said now."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeAlias
+import re
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from gateway.errors import BadParameter
-from llm.types import Json
+from history.events import CallerResult
+from llm.types import AssistantMessage, ImagePart, Message, Part, TextPart, ToolCall, ToolMessage, UserMessage
 
-TEXTS = ("text",)
+IMAGE = re.compile(r"https://\S+|data:image/[\w.+-]+;base64,[A-Za-z0-9+/]+=*", re.ASCII | re.IGNORECASE)
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of a message, by its `type`."""
+class ImageUrl(msgspec.Struct, frozen=True):
+    """An https address, or the image itself: `data:image/png;base64,…`."""
+
+    url: str | None = None
+    detail: str | None = None
+
+
+class PartIn(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a message: `text`, or, of a user, `image_url`."""
 
     type: str
     text: str | None = None
-    image_url: Json = None
+    refusal: str | None = None
+    image_url: ImageUrl | None = None
 
 
-Content: TypeAlias = str | tuple[Part, ...] | None
+Content: TypeAlias = str | tuple[PartIn, ...]
 
 
-class SystemIn(msgspec.Struct, frozen=True, kw_only=True, tag_field="role", tag="system"):
+class FunctionIn(msgspec.Struct, frozen=True):
+    """What was called."""
+
+    name: Annotated[str, Meta(min_length=1)]
+    arguments: str
+
+
+class CallIn(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that the model made before."""
+
+    id: Annotated[str, Meta(min_length=1)]
+    type: Literal["function"] = "function"
+    function: FunctionIn
+
+
+class In(msgspec.Struct, frozen=True, kw_only=True, tag_field="role"):
+    """Base of what `messages` holds. A `name` is ignored."""
+
+
+class SystemIn(In, frozen=True, tag="system"):
     """What the caller tells the model, after what the site tells it."""
 
     content: Content
 
 
-class DeveloperIn(msgspec.Struct, frozen=True, kw_only=True, tag_field="role", tag="developer"):
+class DeveloperIn(In, frozen=True, tag="developer"):
     """The same by its newer name."""
 
     content: Content
 
 
-class UserIn(msgspec.Struct, frozen=True, kw_only=True, tag_field="role", tag="user"):
+class UserIn(In, frozen=True, kw_only=True, tag="user"):
     """What a person said."""
 
     content: Content
 
 
-class AssistantIn(msgspec.Struct, frozen=True, kw_only=True, tag_field="role", tag="assistant"):
+class AssistantIn(In, frozen=True, kw_only=True, tag="assistant"):
     """What the model said before."""
 
-    content: Content = None
+    content: Content | None = None
+    refusal: str | None = None
+    tool_calls: tuple[CallIn, ...] | None = None
 
 
-class ToolIn(msgspec.Struct, frozen=True, kw_only=True, tag_field="role", tag="tool"):
+class ToolIn(In, frozen=True, kw_only=True, tag="tool"):
     """What one of the caller's tools answered."""
 
     tool_call_id: str
@@ -58,29 +90,114 @@ class ToolIn(msgspec.Struct, frozen=True, kw_only=True, tag_field="role", tag="t
 MessageIn: TypeAlias = SystemIn | DeveloperIn | UserIn | AssistantIn | ToolIn
 
 
-def system_in(messages: Sequence[MessageIn]) -> str:
+class Said(NamedTuple):
+    """What messages come to. `earlier` was said before, and is not known here yet."""
+
+    system: str
+    earlier: tuple[Message, ...]
+    text: str
+    parts: tuple[Part, ...]
+    results: tuple[CallerResult, ...]
+
+
+def said_in(messages: Sequence[MessageIn], *, continues: bool) -> Said:
+    """What the messages come to. One who `continues` a conversation may repeat it: only what follows the model's last
+    message is new. Raises `BadParameter`."""
+    known = list(_read(messages, continues=continues))
+    if not continues and not any(isinstance(message, UserMessage) for message in known):
+        raise BadParameter("At least one user message is required.", param="messages")
+    if not known or isinstance(known[-1], AssistantMessage):
+        raise BadParameter("The last message must be a user's or a tool's.", param="messages")
+    answered = max((at + 1 for at, each in enumerate(known) if isinstance(each, AssistantMessage)), default=0)
+    new = known[answered:]
+    results = tuple(
+        CallerResult(tool_call_id=message.tool_call_id, content=message.content)
+        for message in new
+        if isinstance(message, ToolMessage)
+    )
+    last, system = known[-1], _system_in(messages)
+    if isinstance(last, ToolMessage):
+        return Said(system, () if continues else tuple(known[:answered]), "", (), results)
+    assert isinstance(last, UserMessage)
+    if continues and len(new) == len(results) + 1:
+        return Said(system, (), last.text, last.parts, results)
+    return Said(system, tuple((new if continues else known)[:-1]), last.text, last.parts, ())
+
+
+def _system_in(messages: Sequence[MessageIn]) -> str:
     """What the caller tells the model, in the order told."""
-    told = [
+    told = (
         _text(message.content, where=f"messages[{at}]")
         for at, message in enumerate(messages)
         if isinstance(message, SystemIn | DeveloperIn)
-    ]
+    )
     return "\n\n".join(filter(None, told))
 
 
-def said_in(messages: Sequence[MessageIn]) -> str:
-    """The last message of a user. Raises `BadParameter` without one."""
-    for at, message in reversed(list(enumerate(messages))):
-        if isinstance(message, UserIn):
-            return _text(message.content, where=f"messages[{at}]")
-    raise BadParameter("At least one user message is required.", param="messages")
+def _read(messages: Sequence[MessageIn], *, continues: bool) -> Iterator[UserMessage | AssistantMessage | ToolMessage]:
+    """The messages but for what the caller tells the model, and those that say nothing."""
+    waiting: dict[str, str] = {}
+    """The calls that may be answered now: their tools by their ids."""
+    has_begun = False
+    for at, message in enumerate(messages):
+        where = f"messages[{at}]"
+        match message:
+            case UserIn(content=content):
+                waiting, has_begun = {}, True
+                parts = _parts(content, where=where)
+                text = "".join(part.text for part in parts if isinstance(part, TextPart))
+                is_more = any(not isinstance(part, TextPart) for part in parts)
+                if text or is_more or len(messages) == at + 1:
+                    yield UserMessage(text=text, parts=parts if is_more else ())
+            case AssistantIn(tool_calls=told):
+                calls = tuple(
+                    ToolCall(id=c.id, name=c.function.name, arguments=c.function.arguments) for c in told or ()
+                )
+                waiting, has_begun = {call.id: call.name for call in calls}, True
+                text = _text(message.content or message.refusal or "", where=where)
+                if text or calls:
+                    yield AssistantMessage(text=text, tool_calls=calls)
+            case ToolIn(tool_call_id=call_id, content=content):
+                if call_id not in waiting and (has_begun or not continues):
+                    sentence = (
+                        "A tool's message must follow the assistant's message with the tool_calls that it answers."
+                    )
+                    raise BadParameter(sentence, param=f"{where}.tool_call_id")
+                yield ToolMessage(
+                    tool_call_id=call_id, name=waiting.pop(call_id, ""), content=_text(content, where=where)
+                )
+
+
+def _parts(content: Content, *, where: str) -> tuple[Part, ...]:
+    if isinstance(content, str):
+        return (TextPart(text=content),)
+    return tuple(_part(part, where=f"{where}.content[{at}]") for at, part in enumerate(content))
+
+
+def _part(part: PartIn, *, where: str) -> Part:
+    match part.type:
+        case "text":
+            return TextPart(text=part.text or "")
+        case "refusal":
+            return TextPart(text=part.refusal or "")
+        case "image_url":
+            return _image(part.image_url or ImageUrl(), where=f"{where}.image_url")
+    raise BadParameter(f"Unsupported content part type: {part.type[:100]}", param=f"{where}.type")
+
+
+def _image(told: ImageUrl, *, where: str) -> ImagePart:
+    if not told.url:
+        raise BadParameter("image_url content part is missing a url", param=f"{where}.url")
+    if not IMAGE.fullmatch(told.url):
+        sentence = "An image is an https address, or a data URL: data:image/<type>;base64,<data>."
+        raise BadParameter(sentence, param=f"{where}.url")
+    return ImagePart(url=told.url, detail=told.detail)
 
 
 def _text(content: Content, *, where: str) -> str:
-    """All text of a message. Raises `BadParameter` for a part that is something else."""
-    if isinstance(content, str):
-        return content
-    for at, part in enumerate(content or ()):
-        if part.type not in TEXTS:
-            raise BadParameter(f"Unsupported content part type: {part.type[:100]}", param=f"{where}.content[{at}].type")
-    return "".join(part.text or "" for part in content or ())
+    """All text of a message that may have nothing else."""
+    parts = _parts(content, where=where)
+    for at, part in enumerate(parts):
+        if not isinstance(part, TextPart):
+            raise BadParameter("Only users send images.", param=f"{where}.content[{at}].type")
+    return "".join(part.text for part in parts if isinstance(part, TextPart))

@@ -12,14 +12,19 @@ from msgspec import Meta
 
 from access.principals import Principal
 from gateway.errors import BadParameter
-from gateway.messages import MessageIn, said_in, system_in
+from gateway.messages import MessageIn, said_in
 from gateway.offers import profile_of
+from gateway.tools import ChoiceIn, ToolsIn, choice_in, tools_in
 from history.conf import chat_settings
 from history.errors import NotFound
-from llm.types import Json
+from llm.types import Json, Sampling
+from streaming.errors import InvalidRequest
 from streaming.orders import Order
 from web.parsing import BoundedJsonParser
 
+NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""As JSON has it: an escape, but for one whose backslash is escaped itself."""
+ON_DISCONNECT = "X-Verbatim-On-Disconnect"
 WHERE = re.compile(r" - at `\$\.?(.*)`$")
 UNSUPPORTED = {
     "logprobs": "Log probabilities are not stored.",
@@ -45,6 +50,20 @@ class ChatCompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
     messages: Annotated[tuple[MessageIn, ...], Meta(min_length=1)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    tools: ToolsIn | None = None
+    tool_choice: ChoiceIn | None = None
+    parallel_tool_calls: bool | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
+    seed: int | None = None
+    stop: str | Annotated[tuple[str, ...], Meta(max_length=4)] | None = None
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    logit_bias: dict[str, float] | None = None
+    reasoning_effort: str | None = None
+    response_format: dict[str, Json] | None = None
     n: int | None = None
     modalities: tuple[str, ...] | None = None
     logprobs: bool | None = None
@@ -56,7 +75,8 @@ class ChatCompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Asked(NamedTuple):
-    """A request that can be taken. `keyed`: it may be sent again, and gets the same turn."""
+    """A request that can be taken. `keyed`: it may be sent again, and gets the same turn.
+    `leaving_stops`: the turn is to be stopped if the caller leaves."""
 
     order: Order
     conversation_id: UUID | None
@@ -64,14 +84,25 @@ class Asked(NamedTuple):
     streams: bool
     with_usage: bool
     keyed: bool
+    leaving_stops: bool
+
+    @property
+    def callers(self) -> frozenset[str]:
+        """The names of the caller's own tools."""
+        return frozenset(tool.name for tool in self.order.tools)
 
 
 class RequestParser(BoundedJsonParser):
-    """Bodies may be larger here: they bring whole conversations."""
+    """Bodies may be larger here: they bring whole conversations. What no database stores is refused wherever it is."""
 
     @property
     def most(self) -> int:
         return chat_settings().gateway_message_bytes
+
+    def decode(self, body: bytes) -> Json:
+        if NUL.search(body):
+            raise InvalidRequest("A request may not contain U+0000.")
+        return super().decode(body)
 
 
 def asked_in(body: Json, *, headers: Mapping[str, str], principal: Principal) -> Asked:
@@ -79,15 +110,32 @@ def asked_in(body: Json, *, headers: Mapping[str, str], principal: Principal) ->
     told = _told(body)
     _refuse_unsupported(told)
     profile = profile_of(principal, model=told.model)
-    key = headers.get("Idempotency-Key")
-    order = Order(request_id=key, text=said_in(told.messages), model=profile.name, system=system_in(told.messages))
+    key, conversation_id = headers.get("Idempotency-Key"), _conversation_in(headers)
+    said = said_in(told.messages, continues=conversation_id is not None)
+    tools = tools_in(told.tools or ())
+    tool_choice, tool = choice_in(told.tool_choice, tools=tools)
+    order = Order(
+        request_id=key,
+        text=said.text,
+        model=profile.name,
+        system=said.system,
+        parts=said.parts,
+        results=said.results,
+        earlier=said.earlier,
+        sampling=_sampling(told),
+        tools=tools,
+        tool_choice=tool_choice,
+        tool=tool,
+        ephemeral=True,
+    )
     return Asked(
         order,
-        conversation_id=_conversation_in(headers),
+        conversation_id=conversation_id,
         model=told.model,
         streams=bool(told.stream),
         with_usage=bool(told.stream_options and told.stream_options.include_usage),
         keyed=key is not None,
+        leaving_stops=_leaving_stops(headers),
     )
 
 
@@ -101,6 +149,24 @@ def _told(body: Json) -> ChatCompletionRequest:
         raise BadParameter(sentence, param=where[1] if where else None, code=code) from None
 
 
+def _sampling(told: ChatCompletionRequest) -> Sampling | None:
+    """How the caller wants the words to be chosen, as far as it says."""
+    sampling = Sampling(
+        temperature=told.temperature,
+        top_p=told.top_p,
+        max_tokens=told.max_completion_tokens or told.max_tokens,
+        seed=told.seed,
+        stop=(told.stop,) if isinstance(told.stop, str) else told.stop or None,
+        presence_penalty=told.presence_penalty,
+        frequency_penalty=told.frequency_penalty,
+        logit_bias=told.logit_bias,
+        reasoning_effort=told.reasoning_effort,
+        response_format=told.response_format,
+        parallel_tool_calls=told.parallel_tool_calls,
+    )
+    return sampling if sampling != Sampling() else None
+
+
 def _refuse_unsupported(told: ChatCompletionRequest) -> None:
     if told.n not in (None, 1):
         raise BadParameter("There is one answer to a request: n must be 1.", param="n")
@@ -110,6 +176,13 @@ def _refuse_unsupported(told: ChatCompletionRequest) -> None:
         value: Any = getattr(told, name)
         if value not in (None, False):
             raise BadParameter(f"{name} is not supported. {why}", param=name, code="unsupported_parameter")
+
+
+def _leaving_stops(headers: Mapping[str, str]) -> bool:
+    told = headers.get(ON_DISCONNECT, "continue").strip().lower()
+    if told not in ("continue", "cancel"):
+        raise BadParameter(f"{ON_DISCONNECT} is continue or cancel.", param=ON_DISCONNECT)
+    return told == "cancel"
 
 
 def _conversation_in(headers: Mapping[str, str]) -> UUID | None:

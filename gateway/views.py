@@ -18,7 +18,7 @@ from gateway import answering, errors
 from gateway.chunks import ChatCompletion, Chunk
 from gateway.errors import Envelope
 from gateway.offers import Model, Models, offer, offers
-from gateway.request import ChatCompletionRequest, RequestParser, asked_in
+from gateway.request import ON_DISCONNECT, ChatCompletionRequest, RequestParser, asked_in
 from history.conf import chat_settings
 from history.errors import NotFound
 from streaming.turns import Started, start_turn
@@ -39,6 +39,7 @@ from web.waiting import Pending
 
 REFUSED: Mapping[Any, Any] = dict.fromkeys(REFUSALS, Envelope)
 FAILED = (*OF_BODIES, *REFUSED_TURN, *OF_FAILED_TURN.values(), HTTPStatus.GATEWAY_TIMEOUT)
+LEAVING = {ON_DISCONNECT: "`cancel`: the turn is stopped if the caller leaves; otherwise it goes on."}
 ANSWERED: Mapping[Any, Any] = {
     200: ChatCompletion,
     (200, EVENT_STREAM): stream_of("The answer as it is written, if `stream` says so.", frame=Chunk),
@@ -82,7 +83,7 @@ class ChatCompletions(GatewayView):
     @describes(
         {**ANSWERED, **REFUSED, **dict.fromkeys(FAILED, Envelope)},
         body={JSON: of_struct(ChatCompletionRequest)},
-        headers=KEYED,
+        headers={**KEYED, **LEAVING},
     )
     def post(self, request: Request) -> HttpResponse:
         """Ask, and get the answer as it is written, or wait for all of it."""

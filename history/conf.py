@@ -49,6 +49,8 @@ class ChatSettings:
     """OpenAI's protocol: how long a stream waits for a first word, so that until then a failure has its HTTP status."""
     gateway_message_bytes: int = 8_388_608
     """OpenAI's protocol: bytes of one request, which brings everything that was said before, and images."""
+    ephemeral_retention: float = 86_400.0
+    """How long a conversation that was made for one request, and not gone on with, is kept by `purge_ephemeral`."""
     answer_timeout: float = 600.0
     """How long a caller of the JSON interface waits for an answer before it is told to come back for it."""
     max_turns: int = 1_000

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, pairwise, repeat
 from typing import Any, TypeAlias
 from uuid import UUID
 
 import msgspec
 from django.db.models import Q, QuerySet, Subquery
+from msgspec import UNSET
 
 from history import events
 from history.compaction import INTERRUPTED
 from history.events import Kind
 from history.models import Event, Turn
 from history.prepared import Row, Select, given
-from llm.types import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage
+from llm.types import AssistantMessage, ImagePart, Message, SystemMessage, ToolMessage, UserMessage
 
 Said: TypeAlias = tuple[str, dict[str, object]]
 """Kind and data of an event."""
+Answers: TypeAlias = Mapping[str, str]
+"""What the caller's own tools have answered, by the id of the call."""
+NO_ANSWERS: Answers = {}
+
+IMAGE = 4_000
+"""About as many bytes as an image is counted for: a thousand tokens."""
 
 FIRST = 1
 BEGINNING: Row = (FIRST - 1, None, None, "", {})
@@ -49,13 +56,16 @@ def build(turn: Turn, *, system: str, budget: int, said: Sequence[Said] | None =
     `budget` is in tokens, by `estimate`. `said` are the turn's own events, where they are known.
     """
     head: tuple[Message, ...] = (SystemMessage(text=system),) if system else ()
-    own = messages_of(events_of([turn.pk]).get(turn.pk, ()) if said is None else said)
+    entries = events_of([turn.pk]).get(turn.pk, []) if said is None else said
+    own = messages_of(entries)
     left = budget - sum(map(estimate, head + own))
     kept: list[tuple[Message, ...]] = []
-    for exchange in _ancestors(turn):
+    is_whole = _has_question(own)
+    for exchange in _ancestors(turn, answers=answers_in(entries)):
         left -= sum(map(estimate, exchange))
         kept.append(exchange)
-        if left < 0:
+        is_whole = is_whole or _has_question(exchange)
+        if left < 0 and is_whole:
             break
     return fit((*head, *chain.from_iterable(reversed(kept)), *own), budget=budget)
 
@@ -74,15 +84,18 @@ def fit(messages: Sequence[Message], *, budget: int) -> tuple[Message, ...]:
     return (*messages[:head], *messages[begins[-1] if begins else 0 :])
 
 
-def messages_of(entries: Iterable[Said]) -> tuple[Message, ...]:
+def messages_of(entries: Iterable[Said], *, answers: Answers = NO_ANSWERS) -> tuple[Message, ...]:
     """One turn's events (kind and data) as messages. Every call is answered right after the message that made it,
-    by call number; a call without a result gets one that says it was interrupted."""
+    by call number, or, if it is of the caller's own tools, by its id with what the next turn has brought: `answers`. A
+    call without a result gets one that says it was interrupted."""
     said: list[Message] = []
     hops: list[events.AssistantMessage] = []
     results: dict[tuple[int, int], events.ToolResult] = {}
     for kind, data in entries:
         if kind == Kind.USER_MESSAGE:
-            said.append(UserMessage(text=msgspec.convert(data, events.UserMessage).text))
+            asked = msgspec.convert(data, events.UserMessage)
+            if asked.text or asked.parts or asked.results is UNSET:
+                said.append(UserMessage(text=asked.text, parts=asked.parts or ()))
         elif kind == Kind.ASSISTANT_MESSAGE:
             hops.append(msgspec.convert(data, events.AssistantMessage))
         elif kind == Kind.TOOL_RESULT:
@@ -91,8 +104,17 @@ def messages_of(entries: Iterable[Said]) -> tuple[Message, ...]:
     for hop in hops:
         if hop.text or hop.tool_calls:
             said.append(AssistantMessage(text=hop.text, tool_calls=hop.tool_calls))
-        said.extend(_answers(hop, results))
+        said.extend(_answers(hop, results, answers=answers))
     return tuple(said)
+
+
+def answers_in(entries: Iterable[Said]) -> Answers:
+    """What a turn's message brings along as answers to the parent's calls."""
+    for kind, data in entries:
+        if kind == Kind.USER_MESSAGE and data.get("results"):
+            results = msgspec.convert(data["results"], tuple[events.CallerResult, ...])
+            return {result.tool_call_id: result.content for result in results}
+    return NO_ANSWERS
 
 
 def events_of(turn_ids: list[UUID]) -> dict[UUID, list[Said]]:
@@ -111,25 +133,35 @@ def estimate(message: Message) -> int:
             size = len(text.encode()) + sum(len(call.name) + len(call.arguments.encode()) for call in calls)
         case ToolMessage(content=content):
             size = len(content.encode())
+        case UserMessage(text=text, parts=parts):
+            size = len(text.encode()) + IMAGE * sum(isinstance(part, ImagePart) for part in parts)
         case _:
             size = len(message.text.encode())
     return size // 4 + 4
 
 
-def _answers(hop: events.AssistantMessage, results: dict[tuple[int, int], events.ToolResult]) -> Iterator[ToolMessage]:
+def _answers(
+    hop: events.AssistantMessage, results: dict[tuple[int, int], events.ToolResult], *, answers: Answers
+) -> Iterator[ToolMessage]:
     for index, call in enumerate(hop.tool_calls):
         result = results.get((hop.hop, index))
+        told = result.content if result else answers.get(call.id)
         yield ToolMessage(
             tool_call_id=call.id,
             name=call.name,
-            content=result.content if result else INTERRUPTED,
-            is_error=result.is_error if result else True,
+            content=INTERRUPTED if told is None else told,
+            is_error=result.is_error if result else told is None,
         )
 
 
-def _ancestors(turn: Turn) -> Iterator[tuple[Message, ...]]:
-    """The exchanges before `turn`, newest first. They are found by going back in the log, for mostly a turn follows the
-    one before it; each stretch that is read begins where the next ancestor ends. Nothing is between a turn's events.
+def _has_question(exchange: Iterable[Message]) -> bool:
+    return any(isinstance(message, UserMessage) for message in exchange)
+
+
+def _ancestors(turn: Turn, *, answers: Answers) -> Iterator[tuple[Message, ...]]:
+    """The exchanges before `turn`, newest first; `answers` are to the parent's calls. They are found by going back in
+    the log, for mostly a turn follows the one before it; each stretch that is read begins where the next ancestor ends.
+    Nothing is between a turn's events.
     """
     at, parent = turn.parent_id, None
     said: list[Said] = []
@@ -141,7 +173,9 @@ def _ancestors(turn: Turn) -> Iterator[tuple[Message, ...]]:
             rows.append(BEGINNING)
         for _, turn_id, its_parent, kind, data in rows:
             if said and turn_id != at:
-                yield messages_of(reversed(said))
+                said.reverse()
+                yield messages_of(said, answers=answers)
+                answers = answers_in(said)
                 at, said = parent, []
             if turn_id == at:
                 said.append((kind, data))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from history import status
@@ -17,10 +19,10 @@ from history.models import IS_ACTIVE, Conversation, DeltaBatch, Event, Feedback,
 from history.stopping import stop
 
 
-def create(owner_id: Any) -> Conversation:
+def create(owner_id: Any, *, ephemeral: bool = False) -> Conversation:
     """A conversation without messages and title; the id is of the site's own user model."""
     now = timezone.now()  # not the column's default, which SQLite writes differently from what it is compared with
-    return Conversation.objects.create(owner_id=owner_id, created_at=now, updated_at=now)
+    return Conversation.objects.create(owner_id=owner_id, ephemeral=ephemeral, created_at=now, updated_at=now)
 
 
 def with_active_turn(rows: QuerySet[Conversation]) -> QuerySet[Conversation]:
@@ -41,6 +43,23 @@ def rename(conversation_id: UUID, *, title: str) -> None:
     """Give a conversation another title; its place in the list stays. Raises `NotFound`."""
     if not Conversation.objects.filter(pk=conversation_id).update(title=title):
         raise NotFound
+
+
+def purge(*, unused_for: float, at_once: int = 500) -> int:
+    """Delete the ephemeral conversations that were last used so many seconds ago, and in which nothing runs. Returns
+    how many. Each is deleted by itself, so that no lock is held for long."""
+    purged = 0
+    while True:
+        active = Turn.objects.filter(IS_ACTIVE, conversation=OuterRef("pk"))
+        due = Conversation.objects.filter(
+            ~Exists(active), ephemeral=True, updated_at__lt=Now() - timedelta(seconds=unused_for)
+        )
+        found = list(due.order_by("updated_at").values_list("pk", flat=True)[:at_once])
+        for conversation_id in found:
+            delete(conversation_id)
+        purged += len(found)
+        if not found:
+            return purged
 
 
 def delete(conversation_id: UUID) -> None:

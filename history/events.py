@@ -11,8 +11,9 @@ from enum import StrEnum
 from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from llm.types import ToolCall, Usage
+from llm.types import Part, ToolCall, Usage
 
 Channel: TypeAlias = Literal["text", "reasoning"]
 
@@ -35,10 +36,21 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     """Base of what events carry."""
 
 
+class CallerResult(Data, frozen=True):
+    """What one of the caller's own tools answered."""
+
+    tool_call_id: str
+    content: str
+
+
 class UserMessage(Data, frozen=True):
-    """A turn begins. `parent` is the turn it follows, `replaces` the turn it is another version of (turn ids)."""
+    """A turn begins. `parent` is the turn it follows, `replaces` the turn it is another version of (turn ids). What is
+    not only text has all its `parts`. `results` answer the parent's calls of the caller's own tools; where there are
+    `results`, also none, a message without text is not a person's, who has said nothing."""
 
     text: str
+    parts: tuple[Part, ...] | UnsetType = UNSET
+    results: tuple[CallerResult, ...] | UnsetType = UNSET
     request_id: str | None = None
     parent: str | None = None
     replaces: str | None = None

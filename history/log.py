@@ -33,7 +33,7 @@ def _to_append(which: Q) -> Select:
         lambda: (
             Conversation.objects.filter(which, pk=given(Conversation, "id"))
             .select_for_update(no_key=True)
-            .values_list("pk", "last_seq", "title", Now(), asked)
+            .values_list("pk", "last_seq", "title", "ephemeral", Now(), asked)
         )
     )
 
@@ -45,19 +45,32 @@ _MOVE_UP = Update(
     lambda: Conversation.objects.filter(pk=given(Conversation, "id")),
     last_seq=given(Conversation, "last_seq"),
     title=given(Conversation, "title"),
+    ephemeral=given(Conversation, "ephemeral"),
     updated_at=given(Conversation, "updated_at"),
 )
+
+
+FEW = 6
+"""Events that are stored one by one, with a statement that is put together already."""
 
 
 class Appending:
     """A locked conversation: numbers events, remembers them for the commit. `asked` is the turn that was asked last."""
 
     def __init__(
-        self, conversation_id: UUID, *, last_seq: int, title: str, now: datetime, asked: UUID | None = None
+        self,
+        conversation_id: UUID,
+        *,
+        last_seq: int,
+        title: str,
+        now: datetime,
+        asked: UUID | None = None,
+        ephemeral: bool = False,
     ) -> None:
         self.conversation_id = conversation_id
         self.last_seq = last_seq
         self.title = title
+        self.ephemeral = ephemeral
         self.now = now
         self.asked = asked
         self.status: tuple[UUID, str] | None = None
@@ -101,18 +114,31 @@ def appending_for(conversation_id: UUID, *, owner_id: Any) -> AbstractContextMan
     return _locked(_OWNERS.first(id=conversation_id, owner=owner_id))
 
 
+def _add(rows: list[Event]) -> None:
+    if len(rows) > FEW:
+        Event.objects.bulk_create(rows)
+        return
+    for event in rows:
+        _ADD.run(event)
+
+
 @contextmanager
 def _locked(row: Row | None) -> Iterator[Appending]:
     """Events, and a title that was set, are written when the block ends."""
     if row is None:
         raise NotFound
-    conversation_id, last_seq, title, now, asked = row
-    held = Appending(conversation_id, last_seq=last_seq, title=title, now=now, asked=asked)
+    conversation_id, last_seq, title, ephemeral, now, asked = row
+    held = Appending(conversation_id, last_seq=last_seq, title=title, now=now, asked=asked, ephemeral=ephemeral)
     yield held
-    for event in held.rows:
-        _ADD.run(event)
+    _add(held.rows)
     if held.rows:
-        _MOVE_UP.run(id=conversation_id, last_seq=held.last_seq, title=held.title, updated_at=held.now)
+        _MOVE_UP.run(
+            id=conversation_id,
+            last_seq=held.last_seq,
+            title=held.title,
+            ephemeral=held.ephemeral,
+            updated_at=held.now,
+        )
     turn_id, status = held.status or (None, None)
     if held.rows or status:
         tell(

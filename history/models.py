@@ -31,12 +31,14 @@ else:
 
 
 class Conversation(models.Model):
-    """The thread. `last_seq` is the number of its newest event; its row lock serialises everything that appends."""
+    """The thread. `last_seq` is the number of its newest event; its row lock serialises everything that appends. An
+    `ephemeral` one was made for a single request; it is purged after a while, unless somebody goes on with it."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     title = models.CharField(max_length=200, blank=True, default="")
     last_seq = models.BigIntegerField(default=0)
+    ephemeral = models.BooleanField(db_default=False)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
 
@@ -44,6 +46,10 @@ class Conversation(models.Model):
         indexes = (
             models.Index(fields=["owner", "-updated_at", "-id"], name="conversation_of_owner"),
             models.Index(fields=["-created_at", "-id"], name="conversation_newest"),
+            models.Index(
+                fields=["owner", "-updated_at", "-id"], condition=Q(ephemeral=False), name="conversation_of_owner_kept"
+            ),
+            models.Index(fields=["updated_at"], condition=Q(ephemeral=True), name="conversation_ephemeral"),
         )
 
     def __str__(self) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
-from llm.types import Sampling, ToolSpec
+from llm.types import Sampling, ToolChoice, ToolSpec
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -22,4 +20,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Do not offer the site's tools."""
     tools: tuple[ToolSpec, ...] = ()
     """The caller's own tools; a call to one ends the turn."""
-    tool_choice: Literal["auto", "none", "required"] = "auto"
+    tool_choice: ToolChoice = "auto"
+    tool: str = ""
+    """The tool that the model must call first."""

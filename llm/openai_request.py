@@ -9,9 +9,12 @@ import msgspec
 from llm.types import (
     AssistantMessage,
     ChatRequest,
+    ImagePart,
     Message,
+    Part,
     Sampling,
     SystemMessage,
+    TextPart,
     ToolMessage,
     ToolSpec,
     UserMessage,
@@ -29,7 +32,9 @@ def body(request: ChatRequest, *, model: str, limit_field: str = "max_tokens") -
     }
     if request.tools:
         fields["tools"] = [_tool(spec) for spec in request.tools]
-        fields["tool_choice"] = request.tool_choice
+        fields["tool_choice"] = _choice(request)
+        if request.sampling.parallel_tool_calls is not None:
+            fields["parallel_tool_calls"] = request.sampling.parallel_tool_calls
     return msgspec.json.encode(fields)
 
 
@@ -40,8 +45,17 @@ def _sampling(sampling: Sampling, *, limit_field: str) -> dict[str, Any]:
         limit_field: sampling.max_tokens,
         "seed": sampling.seed,
         "stop": sampling.stop,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "logit_bias": sampling.logit_bias,
+        "reasoning_effort": sampling.reasoning_effort,
+        "response_format": sampling.response_format,
     }
     return {name: value for name, value in chosen.items() if value is not None}
+
+
+def _choice(request: ChatRequest) -> Any:
+    return {"type": "function", "function": {"name": request.tool}} if request.tool else request.tool_choice
 
 
 def _tool(spec: ToolSpec) -> dict[str, Any]:
@@ -53,14 +67,24 @@ def _message(message: Message) -> dict[str, Any]:
     match message:
         case SystemMessage(text=text):
             return {"role": "system", "content": text}
-        case UserMessage(text=text):
-            return {"role": "user", "content": text}
+        case UserMessage(text=text, parts=parts):
+            return {"role": "user", "content": list(map(_part, parts)) or text}
         case AssistantMessage():
             return _assistant(message)
         case ToolMessage(tool_call_id=call_id, content=content):
             return {"role": "tool", "tool_call_id": call_id, "content": content}
         case _:
             assert_never(message)
+
+
+def _part(part: Part) -> dict[str, Any]:
+    match part:
+        case TextPart(text=text):
+            return {"type": "text", "text": text}
+        case ImagePart(url=url, detail=detail):
+            return {"type": "image_url", "image_url": {"url": url, **({"detail": detail} if detail else {})}}
+        case _:
+            assert_never(part)
 
 
 def _assistant(message: AssistantMessage) -> dict[str, Any]:

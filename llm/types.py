@@ -31,10 +31,27 @@ class SystemMessage(Value, frozen=True, tag="system", tag_field="role"):
     text: str
 
 
-class UserMessage(Value, frozen=True, tag="user", tag_field="role"):
-    """What the person said."""
+class TextPart(Value, frozen=True, tag="text", tag_field="type"):
+    """A part of a message that is text."""
 
     text: str
+
+
+class ImagePart(Value, frozen=True, tag="image", tag_field="type"):
+    """A part that is an image: an https address, or the image itself as a `data:` URL. `detail` is the provider's."""
+
+    url: str
+    detail: str | None = None
+
+
+Part: TypeAlias = TextPart | ImagePart
+
+
+class UserMessage(Value, frozen=True, tag="user", tag_field="role"):
+    """What the person said. `text` is all text of it; what is not only text has all its `parts`, in order."""
+
+    text: str
+    parts: tuple[Part, ...] = ()
 
 
 class AssistantMessage(Value, frozen=True, tag="assistant", tag_field="role"):
@@ -56,6 +73,9 @@ class ToolMessage(Value, frozen=True, tag="tool", tag_field="role"):
 Message: TypeAlias = SystemMessage | UserMessage | AssistantMessage | ToolMessage
 
 
+ToolChoice: TypeAlias = Literal["auto", "none", "required"]
+
+
 class ToolSpec(Value, frozen=True):
     """A tool as a model sees it. `parameters` is a JSON Schema of type object."""
 
@@ -65,24 +85,33 @@ class ToolSpec(Value, frozen=True):
 
 
 class Sampling(Value, frozen=True):
-    """How the model chooses its words; None leaves it to the provider. `max_tokens` bounds one call's completion."""
+    """How the model chooses its words; None leaves it to the provider. `max_tokens` bounds one call's completion. From
+    `presence_penalty` on, meaning and shape are OpenAI's."""
 
     temperature: float | None = None
     top_p: float | None = None
     max_tokens: int | None = None
     seed: int | None = None
     stop: tuple[str, ...] | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+    reasoning_effort: str | None = None
+    response_format: dict[str, Json] | None = None
+    parallel_tool_calls: bool | None = None
 
 
 class ChatRequest(Value, frozen=True):
-    """One model call. `usage_id` says in which role the model is asked, `call_id` is "turn:attempt:hop:try".
+    """One model call. `usage_id` says in which role the model is asked, `call_id` is "turn:attempt:hop:try". `tool` is
+    the name of the tool that the model must call.
 
     `time_limit`, in seconds, shortens the adapter's total deadline: a repeated call gets what is left of the first's.
     """
 
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
-    tool_choice: Literal["auto", "none", "required"] = "auto"
+    tool_choice: ToolChoice = "auto"
+    tool: str = ""
     sampling: Sampling = Sampling()
     usage_id: str = "agent"
     call_id: str = ""

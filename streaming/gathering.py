@@ -26,12 +26,13 @@ REPLY_RESERVE = 4_096
 
 class Claimed(NamedTuple):
     """A turn that is this engine's now, and how far it had come. `budget` is what the messages of one call may have, in
-    tokens."""
+    tokens; `callers` are the tools that are not ours to run."""
 
     place: Place
     payer: Payer
     profile: Profile
     request: ChatRequest
+    callers: frozenset[str]
     budget: int
     last_seq: int
     progress: Progress
@@ -53,18 +54,21 @@ def gather(turn_id: UUID, *, attempt: int, tools: tuple[ToolSpec, ...], begun: B
     options = msgspec.convert(turn.options, Options)
     profile = profile_of(options.profile)
     sampling = profile.sampled(options.sampling)
-    offered = () if options.no_tools else profile.offered(tools)
+    callers = frozenset(tool.name for tool in options.tools)
+    ours = () if options.no_tools else profile.offered(tools)
+    offered = (*(tool for tool in ours if tool.name not in callers), *options.tools)
     system = "\n\n".join(filter(None, (profile.system_prompt, options.system)))
     budget = profile.context_window - _reserve(sampling, offered)
     request = ChatRequest(
         messages=context.build(turn, system=system, budget=budget, said=progress.said),
         tools=offered,
         tool_choice=options.tool_choice,
+        tool=options.tool,
         sampling=sampling,
         call_id=f"{turn.pk}:{attempt}",
     )
     place = Place(turn.conversation_id, turn.pk, attempt)
-    return Claimed(place, Payer(turn.owner_id, turn.key_id), profile, request, budget, last_seq, progress)
+    return Claimed(place, Payer(turn.owner_id, turn.key_id), profile, request, callers, budget, last_seq, progress)
 
 
 def _read(turn_id: UUID) -> tuple[Turn, Sequence[Said], int]:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -29,6 +29,7 @@ from tools.toolbox import ToolAnswer, Toolbox
 logger = logging.getLogger(__name__)
 
 LIMIT_REACHED = "tool_limit_reached"
+TOOL_CALLS = "tool_calls"
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -51,21 +52,22 @@ async def play(
     stop: Stop,
     max_hops: int,
     budget: int,
+    callers: frozenset[str] = frozenset(),
     progress: Progress = Progress(),  # noqa: B008
 ) -> AsyncGenerator[Item, None]:
     """Yield deltas as they come, each hop's message before its tools run, each result as it comes, and one `Ended`;
     none if the turn is released, to go on elsewhere.
 
-    `budget` is what the messages of one call may have, in tokens as `history.context` estimates them; `progress` is
-    how far the turn had come before.
+    `budget` is what the messages of one call may have, in tokens as `history.context` estimates them; `callers` are
+    tools that the caller runs, so that a call of one ends the turn; `progress` is how far the turn had come before.
 
     After a delta the caller must come back without waiting for anything (see `Stop.interrupts`).
     """
     hop, total = progress.hop, progress.usage
-    now = Hop.begun(progress, toolbox=toolbox, model=model_name)
+    now = Hop.begun(progress, toolbox=toolbox, model=model_name, callers=callers)
     while True:
         if now is None:
-            now = Hop(hop, model=model_name, last=hop >= max_hops)
+            now = Hop(hop, model=model_name, last=hop >= max_hops, callers=callers)
             if now.last:
                 yield now.heard(TextDelta(text=f"*The limit of {max_hops} rounds of tools is reached.*\n\n"))
             try:
@@ -77,14 +79,14 @@ async def play(
             if now.error is BROKEN_OFF and stop.reason is Reason.RELEASED:
                 return
             total = total_of((total, now.reply.usage))
-            if now.error is not None or not now.calls:
+            if now.error is not None or not now.ours:
                 yield now.ended(total)
                 return
             yield now.message(now.reply.finish_reason)
         async with aclosing(_work(now, toolbox=toolbox, context=context, stop=stop, total=total)) as results:
             async for result in results:
                 yield result
-        if stop.is_due():
+        if stop.is_due() or now.theirs:
             return
         messages = fit(request.messages + now.exchange(), budget=budget)
         request = msgspec.structs.replace(request, messages=messages)
@@ -95,18 +97,20 @@ async def _work(
     now: Hop, *, toolbox: Toolbox, context: ToolContext, stop: Stop, total: Usage | None
 ) -> AsyncGenerator[ToolResult | Ended, None]:
     """Run the hop's calls side by side; those that get no answer, because of a stop, or because they were interrupted
-    before and may not be run twice, get one that says so. A stop ends the turn; a release leaves it to whoever goes on.
+    before and may not be run twice, get one that says so. A stop ends the turn, and so does a call that the caller is
+    to answer; a release leaves it to whoever goes on.
     """
-    async with aclosing(toolbox.run_all(now.calls, context=context, skip=now.settled)) as answers:
+    async with aclosing(toolbox.run_all(now.calls, context=context, skip=now.settled | now.theirs)) as answers:
         while (answer := await _next(answers, stop)) is not None:
             yield now.answered(answer)
     if stop.reason is Reason.RELEASED:
         return
-    for index, call in enumerate(now.calls):
-        if index not in now.results:
-            yield now.unfinished(call, index=index)
+    for index in sorted(now.ours - now.results.keys()):
+        yield now.unfinished(now.calls[index], index=index)
     if stop.reason not in (None, Reason.RELEASED):
         yield Ended(None, _end(_stopped(stop), usage=total, finish_reason=None))
+    elif now.theirs:
+        yield Ended(None, _end(None, usage=total, finish_reason=TOOL_CALLS))
 
 
 async def _next(answers: AsyncGenerator[ToolAnswer, None], stop: Stop) -> ToolAnswer | None:
@@ -121,10 +125,11 @@ async def _next(answers: AsyncGenerator[ToolAnswer, None], stop: Stop) -> ToolAn
 class Hop:
     """One model call of a turn and the tools it asked for."""
 
-    def __init__(self, number: int, *, model: str, last: bool) -> None:
+    def __init__(self, number: int, *, model: str, last: bool, callers: frozenset[str] = frozenset()) -> None:
         self.number = number
         self.model = model
         self.last = last
+        self.callers = callers
         self.reply = Reply()
         self.error: TurnError | None = None
         self.results: dict[int, ToolResult] = {}
@@ -132,12 +137,12 @@ class Hop:
         """Calls that are not to be run, by number."""
 
     @classmethod
-    def begun(cls, progress: Progress, *, toolbox: Toolbox, model: str) -> Hop | None:
+    def begun(cls, progress: Progress, *, toolbox: Toolbox, model: str, callers: frozenset[str]) -> Hop | None:
         """A hop that another process left in its tools, if it did. What had begun to run may have taken effect, so it
         runs again only if that does no harm."""
         if progress.message is None:
             return None
-        now = cls(progress.hop, model=model, last=False)
+        now = cls(progress.hop, model=model, last=False, callers=callers)
         now.reply.add(TextDelta(text=progress.message.text))
         now.calls = progress.message.tool_calls
         now.results = dict(progress.results)
@@ -150,10 +155,24 @@ class Hop:
         """What is to be run; asked once the reply is complete."""
         return () if self.last else self.reply.calls()
 
+    @cached_property
+    def theirs(self) -> frozenset[int]:
+        """The numbers of the calls that the caller is to answer."""
+        return frozenset(index for index, call in enumerate(self.calls) if call.name in self.callers)
+
+    @cached_property
+    def ours(self) -> frozenset[int]:
+        """The numbers of the calls that are to be run here."""
+        return frozenset(range(len(self.calls))) - self.theirs
+
     def asks(self, request: ChatRequest) -> ChatRequest:
-        """What the model is asked in this hop."""
-        tools = () if self.last else request.tools
-        return msgspec.structs.replace(request, call_id=f"{request.call_id}:{self.number}", tools=tools)
+        """What the model is asked in this hop. That it must call a tool holds once, or it would call them for ever."""
+        changes: dict[str, Any] = {"call_id": f"{request.call_id}:{self.number}"}
+        if self.last:
+            changes["tools"] = ()
+        if self.number and (request.tool or request.tool_choice == "required"):
+            changes |= {"tool_choice": "auto", "tool": ""}
+        return msgspec.structs.replace(request, **changes)
 
     def heard(self, delta: Delta) -> Delta:
         """Note what the model says. A fragment of a tool call is told which call it belongs to."""
@@ -175,11 +194,11 @@ class Hop:
 
     def ended(self, total: Usage | None) -> Ended:
         """The end of the turn, if this was its last hop."""
-        finish_reason = self.reply.finish_reason
+        finish_reason = TOOL_CALLS if self.theirs and self.error is None else self.reply.finish_reason
         if self.last and self.error is None:
             finish_reason = LIMIT_REACHED
         said = self.error.code if self.error is not None else finish_reason
-        message = self.message(said) if self.reply.runs else None
+        message = self.message(said) if self.reply.runs or (self.theirs and self.error is None) else None
         return Ended(message, _end(self.error, usage=total, finish_reason=finish_reason))
 
     def answered(self, answer: ToolAnswer) -> ToolResult:

@@ -93,11 +93,13 @@ def earlier(principal: Principal, conversation_id: UUID | None, order: Order, *,
 
 
 def _alike(principal: Principal, conversation_id: UUID | None, order: Order) -> QuerySet[Turn]:
-    """The caller's turns that were asked the same: in this conversation; without one, those that opened theirs."""
+    """The caller's turns that were asked the same: in this conversation; without one, those that opened theirs, perhaps
+    with what had been said elsewhere."""
     turns = Turn.objects.filter(owner_id=principal.user_id, fingerprint=order.fingerprint())
     if conversation_id is not None:
         return turns.filter(conversation_id=conversation_id)
-    return turns.filter(Exists(Event.objects.filter(turn=OuterRef("pk"), seq=1)))
+    opened = Q(Exists(Event.objects.filter(turn=OuterRef("pk"), seq=1)))
+    return turns.filter(opened | Q(parent__origin=Turn.Origin.IMPORTED, replaces=None))
 
 
 def _shown(turns: QuerySet[Turn], *, again: Again) -> Turn | None:

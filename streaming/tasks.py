@@ -201,6 +201,7 @@ class Tasks:
                 stop=stop,
                 max_hops=chat_settings().max_tool_hops,
                 budget=claimed.budget,
+                callers=claimed.callers,
                 progress=claimed.progress,
             )
             drive = Drive(

@@ -14,11 +14,12 @@ from uuid import UUID, uuid4
 import msgspec
 from django.contrib.auth import get_user_model
 from django.db import transaction
+from msgspec import UNSET
 
 from access import limits, selectors
 from access.principals import Principal, Scope
 from access.profiles import profile_for
-from history import conversations, status, stopping
+from history import conversations, imports, status, stopping
 from history.conf import chat_settings
 from history.connections import AWAY
 from history.errors import NotFound
@@ -26,7 +27,6 @@ from history.events import Kind, UserMessage
 from history.locks import transaction_within
 from history.log import Appending, appending_for
 from history.models import ACTIVE, Event, Turn
-from history.options import Options
 from history.prepared import Select, given
 from llm.registry import Profile
 from streaming import engine
@@ -129,14 +129,17 @@ def _start(
     _check_capacity(here)
     running = limits.admit(principal)
     if conversation_id is None:
-        conversation_id = conversations.create(principal.user_id).pk
+        conversation_id = conversations.create(principal.user_id, ephemeral=order.ephemeral).pk
+    else:
+        order = msgspec.structs.replace(order, ephemeral=False)
     with appending_for(conversation_id, owner_id=principal.user_id) as log:
         if conversation_id in running:
             raise TurnActive(str(running[conversation_id]))
-        begin = Cursor(log.last_seq)
+        log.ephemeral = order.ephemeral
         turn = _store(principal, order, turn_id=turn_id, here=here, log=log, profile=profile)
+        begin = Cursor(log.last_seq - 1)
         if here is not None:  # launched first, told second: whoever hears of it may stop it
-            begun = Begun(turn, [(entry.kind, entry.data) for entry in log.entries()], log.last_seq)
+            begun = Begun(turn, [(entry.kind, entry.data) for entry in log.entries()[-1:]], log.last_seq)
             transaction.on_commit(partial(here.tasks.launch, turn_id, attempt=status.FIRST, begun=begun))
     return Started(turn_id, conversation_id, begin, fresh=True)
 
@@ -145,24 +148,29 @@ def _store(
     principal: Principal, order: Order, *, turn_id: UUID, here: Engine | None, log: Appending, profile: Profile
 ) -> Turn:
     replaced = _replaced(log.conversation_id, order)
-    text = order.text if order.text is not None else _text_of(replaced)
+    said = _said_by(replaced) if order.text is None else _said_in(order)
+    parent_id = replaced.parent_id if replaced else log.asked
+    if order.earlier:
+        parent_id = imports.append(log, order.earlier, owner_id=principal.user_id, key_id=principal.key_id)
+    elif order.results:
+        _check_results(parent_id, order)
     turn = Turn(
         pk=turn_id,
         conversation_id=log.conversation_id,
         owner_id=principal.user_id,
         key_id=principal.key_id,
-        parent_id=replaced.parent_id if replaced else log.asked,
+        parent_id=parent_id,
         replaces=replaced,
         request_id=order.request_id,
         fingerprint=order.fingerprint(),
-        options=msgspec.to_builtins(Options(profile=profile.name, system=order.system, no_tools=order.no_tools)),
+        options=msgspec.to_builtins(msgspec.structs.replace(order.options, profile=profile.name)),
         profile=profile.name,
         model=profile.model,
     )
     status.create(turn, engine=here.id if here else None, lease=chat_settings().lease)
-    log.append(turn_id, _user_message(turn, text, order=order))
+    log.append(turn_id, _user_message(turn, said))
     log.status = (turn_id, turn.status)
-    log.title = log.title or _title(text)
+    log.title = log.title or _title(_first_text(log))
     return turn
 
 
@@ -191,23 +199,45 @@ def _replaced(conversation_id: UUID, order: Order) -> Turn | None:
     return turn
 
 
-def _text_of(turn: Turn | None) -> str:
+def _said_in(order: Order) -> UserMessage:
+    return UserMessage(text=order.text or "", parts=order.parts or UNSET, results=order.results or UNSET)
+
+
+def _said_by(turn: Turn | None) -> UserMessage:
+    """The message of a turn, to be asked again."""
     data = Event.objects.filter(turn=turn, kind=Kind.USER_MESSAGE).values_list("data", flat=True).first()
     if data is None:
         raise InvalidRequest("The turn to replace has no message that could be asked again.")
-    return msgspec.convert(data, UserMessage).text
+    return msgspec.convert(data, UserMessage)
 
 
-def _user_message(turn: Turn, text: str, *, order: Order) -> UserMessage:
-    return UserMessage(
-        text=text,
-        request_id=order.request_id,
+def _check_results(parent_id: UUID | None, order: Order) -> None:
+    """Each of them answers a call of the turn before."""
+    known: set[str] = set()
+    if parent_id is not None:
+        messages = Event.objects.filter(turn_id=parent_id, kind=Kind.ASSISTANT_MESSAGE).order_by("-seq")
+        data = messages.values_list("data", flat=True).first() or {}
+        known = {call["id"] for call in data.get("tool_calls", ())}
+    for result in order.results:
+        if result.tool_call_id not in known:
+            raise InvalidRequest(f"There is no call {result.tool_call_id[:100]!r} in the answer before that waits.")
+
+
+def _user_message(turn: Turn, said: UserMessage) -> UserMessage:
+    return msgspec.structs.replace(
+        said,
+        request_id=turn.request_id,
         parent=str(turn.parent_id) if turn.parent_id else None,
         replaces=str(turn.replaces_id) if turn.replaces_id else None,
         model=turn.profile,
     )
 
 
+def _first_text(log: Appending) -> str:
+    """What was said first of what is being appended."""
+    return next((text for row in log.rows if (text := row.data.get("text"))), "")
+
+
 def _title(text: str) -> str:
-    line = text.strip().splitlines()[0].strip()
+    line = next(iter(text.strip().splitlines()), "").strip()
     return line if len(line) <= TITLE else line[: TITLE - 1].rstrip() + "…"

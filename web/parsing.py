@@ -36,6 +36,10 @@ class BoundedJsonParser(BaseParser):
             raise TextTooLong(f"A request may have {most:,} bytes; this one has more.")
         if depth_exceeds(chat_settings().max_depth, body=body):
             raise InvalidRequest(f"JSON may be nested {chat_settings().max_depth} deep; this is nested deeper.")
+        return self.decode(body)
+
+    def decode(self, body: bytes) -> Any:
+        """The value of a body that is within its limits."""
         try:
             return msgspec.json.decode(body) if body else {}
         except (msgspec.DecodeError, UnicodeDecodeError):

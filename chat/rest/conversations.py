@@ -41,10 +41,11 @@ class ConversationList(ApiView):
 
     @describes({200: page_of(ConversationOut)}, query=ConversationQuery)
     def get(self, request: Request) -> Response:
-        """A page of them, of all or of those whose title has the words."""
+        """A page of them, of all or of those whose title has the words; without those of single requests."""
         asked = ConversationQuery(data=request.query_params)
         asked.is_valid(raise_exception=True)
-        rows = conversations.titled(visible(self.principal), words=asked.validated_data["search"])
+        kept = visible(self.principal).filter(ephemeral=False)
+        rows = conversations.titled(kept, words=asked.validated_data["search"])
         return Response(ConversationPages().answer(rows, request=request, show=shown_all))
 
     @describes({201: ConversationOut}, body=NoFields)

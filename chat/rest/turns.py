@@ -84,6 +84,10 @@ class TurnRetry(ApiView):
             replaces=replaced.pk,
             system=options.system,
             no_tools=options.no_tools,
+            sampling=options.sampling,
+            tools=options.tools,
+            tool_choice=options.tool_choice,
+            tool=options.tool,
         )
         started = turns.start_turn(self.principal, replaced.conversation_id, order)
         body = shown(self.principal, started.turn_id)

@@ -14,6 +14,7 @@ from access.keys import create_key
 from history.models import Turn
 from llm.scripted import says
 from llm.types import TextDelta, Usage
+from streaming.answer import until_ended
 from tests.asgi import Exchange, ask, asking
 from tests.gateway.conftest import ADDRESS, SAY_HI, text
 
@@ -135,3 +136,31 @@ async def test_who_waits_too_long_is_told_to_come_back_which_helps_only_with_a_k
     assert late.value.response.headers["retry-after"] == "5"
     if headers:
         assert (await at.ask(extra_headers=headers)).choices[0].message.content == "Hi."
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("speaks", [False, True])
+async def test_who_says_so_stops_the_turn_by_leaving(door: Any, streams: bool, speaks: bool) -> None:
+    at = await door([(*([TextDelta(text="One ")] if speaks else []), asyncio.Event())])
+    headers = {**at.headers, "X-Verbatim-On-Disconnect": "cancel"}
+
+    exchange = Exchange("POST", ADDRESS, headers=headers, body=body(stream=streams))
+    await at.asked()
+    while streams and speaks and b"One " not in exchange.body:
+        await exchange.read()
+    await exchange.leave()
+
+    turn = await Turn.objects.aget()
+    async with asyncio.timeout(20):
+        await until_ended(turn.pk, conversation_id=turn.conversation_id, hub=at.on.engine.hub)
+    assert await Turn.objects.filter(status="cancelled").aexists()
+    assert at.on.model.endings == ["closed"]
+
+
+async def test_what_is_to_happen_when_one_leaves_is_one_of_two_words(door: Any) -> None:
+    at = await door()
+
+    with pytest.raises(openai.BadRequestError) as refused:
+        await at.ask(extra_headers={"X-Verbatim-On-Disconnect": "explode"})
+
+    assert refused.value.param == "X-Verbatim-On-Disconnect"
