@@ -11,7 +11,7 @@ from django.http.response import HttpResponseBase
 
 from access.principals import Principal
 from gateway import errors
-from gateway.chunks import calls_of, completion, finish_reason_of
+from gateway.chunks import HEARTBEAT, calls_of, completion, finish_reason_of
 from gateway.errors import CANCELLED, TurnFailed
 from gateway.fold import Telling
 from gateway.request import Asked
@@ -33,10 +33,10 @@ WAITING = b": waiting for the model\n\n"
 async def stream(started: Started, *, asked: Asked, principal: Principal) -> HttpResponseBase:
     """The answer as it is written. A turn that fails before its first word is a response with a status of its own,
     unless the client has been kept waiting for too long by then."""
-    parts = _parts(started, asked=asked, principal=principal)
-    first = asyncio.ensure_future(anext(parts))
+    parts, patience = _parts(started, asked=asked, principal=principal), chat_settings().gateway_patience
+    first = asyncio.ensure_future(_first(parts, patience=patience))
     try:
-        await asyncio.wait({first}, timeout=chat_settings().gateway_patience)
+        await asyncio.wait({first}, timeout=patience)
         if first.done():
             first.result()
     except BaseException as error:
@@ -47,6 +47,15 @@ async def stream(started: Started, *, asked: Asked, principal: Principal) -> Htt
             raise
         return errors.response(errors.refusal(error, keyed=asked.keyed))
     return _streamed(first, parts, keyed=asked.keyed)
+
+
+async def _first(parts: AsyncGenerator[bytes, None], *, patience: float) -> bytes:
+    """The first word, or the first sign of life after so many seconds."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + patience
+    while (part := await anext(parts)) == HEARTBEAT and clock() < until:
+        pass
+    return part
 
 
 def _streamed(

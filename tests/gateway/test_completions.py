@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -11,10 +12,14 @@ from django.test import override_settings
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from history.models import Event, Turn
+from llm.errors import Unavailable
 from llm.scripted import says
 from llm.types import Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
+from streaming.follow import follow
+from streaming.frames import Heartbeat
 from tests.asgi import ask, asking
 from tests.gateway.conftest import ADDRESS, SAY_HI, text
+from tests.streaming.conftest import Stage
 
 USAGE = Usage(prompt=12, completion=5, cached=4, reasoning=2)
 SUM = ToolCallDelta(index=0, id="c", name="calculator", arguments='{"expression": "1"}')
@@ -174,3 +179,26 @@ async def test_silence_is_filled_with_comments_that_clients_skip(door: Any) -> N
     assert exchange.body.startswith(b": waiting for the model\n\n: heartbeat\n\n")
     spoken = [json.loads(event) for event in events(exchange.body)[:-1]]
     assert text([ChatCompletionChunk.model_validate(chunk) for chunk in spoken]) == "One two."
+
+
+async def test_a_heartbeat_does_not_make_a_status_out_of_silence(door: Any) -> None:
+    more = asyncio.Event()
+    at = await door([(more, Unavailable())])
+
+    with override_settings(CHAT={"HEARTBEAT": 0.01}):
+        async with asking("POST", ADDRESS, headers=at.headers, body=body(stream=True)) as exchange:
+            await at.asked()
+            await beats(at.on, 4)
+            more.set()
+            await exchange.whole()
+
+    assert exchange.status == 503
+
+
+async def beats(on: Stage, count: int) -> None:
+    """Until somebody else has heard so many."""
+    async with asyncio.timeout(20), aclosing(follow(on.conversation_id, hub=on.engine.hub)) as frames:
+        async for frame in frames:
+            count -= isinstance(frame, Heartbeat)
+            if not count:
+                return
