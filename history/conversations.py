@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -47,19 +48,27 @@ def rename(conversation_id: UUID, *, title: str) -> None:
 
 def purge(*, unused_for: float, at_once: int = 500) -> int:
     """Delete the ephemeral conversations that were last used so many seconds ago, and in which nothing runs. Returns
-    how many. Each is deleted by itself, so that no lock is held for long."""
+    how many. Each is deleted by itself, so that no lock is held for long; those that somebody has locked are left."""
+    active = Turn.objects.filter(IS_ACTIVE, conversation=OuterRef("pk"))
+    unused = Conversation.objects.filter(ephemeral=True, updated_at__lt=Now() - timedelta(seconds=unused_for))
+    due = unused.filter(~Exists(active))
     purged = 0
     while True:
-        active = Turn.objects.filter(IS_ACTIVE, conversation=OuterRef("pk"))
-        due = Conversation.objects.filter(
-            ~Exists(active), ephemeral=True, updated_at__lt=Now() - timedelta(seconds=unused_for)
-        )
         found = list(due.order_by("updated_at").values_list("pk", flat=True)[:at_once])
-        for conversation_id in found:
-            delete(conversation_id)
-        purged += len(found)
-        if not found:
+        gone = sum(_purge(due.filter(pk=conversation_id)) for conversation_id in found)
+        purged += gone
+        if not gone:
             return purged
+
+
+def _purge(due: QuerySet[Conversation]) -> bool:
+    """Delete one conversation, if it is still due: somebody may have gone on with it."""
+    can_skip = connection.features.has_select_for_update_skip_locked
+    with transaction.atomic():
+        conversation = due.select_for_update(skip_locked=can_skip).first()
+        if conversation is not None:
+            _drop(conversation.pk)
+    return conversation is not None
 
 
 def delete(conversation_id: UUID) -> None:
@@ -69,11 +78,16 @@ def delete(conversation_id: UUID) -> None:
         stop(turn_id)
     with transaction_within(status.ORDER_LOCK_TIMEOUT):
         Conversation.objects.select_for_update().filter(pk=conversation_id).first()
-        turns = Turn.objects.filter(conversation_id=conversation_id)
-        DeltaBatch.objects.filter(turn_id__in=turns.values("pk")).delete()
-        Event.objects.filter(conversation_id=conversation_id).delete()
-        Feedback.objects.filter(conversation_id=conversation_id).delete()
-        turns.update(parent=None, replaces=None)
-        turns.delete()
-        Conversation.objects.filter(pk=conversation_id).delete()
-        tell(Committed(conversation_id, gone=True))
+        _drop(conversation_id)
+
+
+def _drop(conversation_id: UUID) -> None:
+    """Delete a conversation that is locked."""
+    turns = Turn.objects.filter(conversation_id=conversation_id)
+    DeltaBatch.objects.filter(turn_id__in=turns.values("pk")).delete()
+    Event.objects.filter(conversation_id=conversation_id).delete()
+    Feedback.objects.filter(conversation_id=conversation_id).delete()
+    turns.update(parent=None, replaces=None)
+    turns.delete()
+    Conversation.objects.filter(pk=conversation_id).delete()
+    tell(Committed(conversation_id, gone=True))
