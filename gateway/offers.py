@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from functools import cache
-from importlib import import_module
-from pathlib import Path
-
 import msgspec
-from django.conf import settings
 
 from access.errors import UnknownModel
 from access.principals import Principal
@@ -56,15 +50,4 @@ def profile_of(principal: Principal, *, model: str) -> Profile:
 
 
 def _offer(profile: Profile) -> Model:
-    return Model(id=chat_settings().gateway_model_prefix + profile.name, created=_since())
-
-
-@cache
-def _since() -> int:
-    """When the settings, in which the profiles are, were last changed: the same for every process of a site."""
-    module = getattr(settings, "SETTINGS_MODULE", None)
-    try:
-        file = import_module(module).__file__ if module else None
-        return int(Path(file).stat().st_mtime) if file else int(time.time())
-    except (ImportError, OSError):
-        return int(time.time())
+    return Model(id=chat_settings().gateway_model_prefix + profile.name, created=int(profile.created.timestamp()))

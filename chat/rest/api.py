@@ -17,7 +17,7 @@ from web.views import DoorView
 
 
 class ApiView(DoorView):
-    """For keys and for browsers; reading needs the scope `read`, everything else `chat`, unless the view says otherwise."""
+    """For keys and for browsers; reading needs the scope `read`, everything else `chat`, or what the view says."""
 
     scope_to_change = Scope.CHAT
     authentication_classes = (ApiKeyAuthentication, BrowserAuthentication)

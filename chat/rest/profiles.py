@@ -22,11 +22,11 @@ from access.profile_table import PRICES, SAMPLING, problem_of, shown_address
 from access.profiles import registry
 from chat.rest.api import ApiView
 from chat.rest.profile_fields import ProfileIn, ProfileOut
-from web.schema import describes
 from history.errors import NotFound
 from llm.profiles import NAME, NAME_RULE
 from llm.registry import BadProfile, Profile
 from streaming.errors import InvalidRequest
+from web.schema import describes
 
 NEEDED = {"POST": ("add",), "PATCH": ("change",), "DELETE": ("delete",)}
 """Which permission on profiles a method needs: one of these, or of `LOOK`."""
