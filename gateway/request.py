@@ -17,6 +17,7 @@ from gateway.offers import profile_of
 from gateway.tools import ChoiceIn, ToolsIn, choice_in, tools_in
 from history.conf import chat_settings
 from history.errors import NotFound
+from llm.shapes import ready
 from llm.types import Json, Sampling
 from streaming.errors import InvalidRequest
 from streaming.orders import Order
@@ -72,6 +73,9 @@ class ChatCompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
     functions: Json = None
     function_call: Json = None
     web_search_options: Json = None
+
+
+ready(ChatCompletionRequest)
 
 
 class Asked(NamedTuple):

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from llm.shapes import ready
 from llm.types import Part, ToolCall, Usage
 
 Channel: TypeAlias = Literal["text", "reasoning"]
@@ -136,3 +137,5 @@ DATA: dict[str, type[EventData]] = {
 }
 
 KINDS: dict[type[EventData], Kind] = {data: Kind(kind) for kind, data in DATA.items()}
+
+ready(*KINDS, tuple[CallerResult, ...])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from llm.shapes import ready
 from llm.types import Sampling, ToolChoice, ToolSpec
 
 
@@ -23,3 +24,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tool_choice: ToolChoice = "auto"
     tool: str = ""
     """The tool that the model must call first."""
+
+
+ready(Options)

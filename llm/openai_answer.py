@@ -15,6 +15,7 @@ import msgspec
 
 from llm.errors import EmptyReply, Malformed, Truncated
 from llm.openai_errors import error_in_stream
+from llm.shapes import ready
 from llm.surrogates import REPLACEMENT, Channel, Mender, joined
 from llm.types import Delta, Finish, Json, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 
@@ -55,6 +56,7 @@ class _Chunk(msgspec.Struct, gc=False):
     error: Any = None
 
 
+ready(_Chunk)
 _decode = msgspec.json.Decoder(_Chunk).decode
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from llm.shapes import ready
+
 FILE = "model_prices_and_context_window_backup.json"
 _MILLION = 1_000_000
 
@@ -35,6 +37,9 @@ class Listed(msgspec.Struct, frozen=True):
         }
         known = {name: cost * _MILLION for name, cost in costs.items() if cost is not None and cost >= 0}
         return known if {"input", "output"} <= known.keys() else None
+
+
+ready(Listed)
 
 
 @cache

@@ -13,6 +13,7 @@ from yarl import URL
 from llm.addresses import may_be_public
 from llm.price_list import listed
 from llm.prices import Prices
+from llm.shapes import ready
 from llm.types import Sampling, ToolSpec
 
 OPENAI_HOST = "https://api.openai.com/"
@@ -96,6 +97,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def offered(self, tools: tuple[ToolSpec, ...]) -> tuple[ToolSpec, ...]:
         """Those of the site's tools that it gets."""
         return tools if self.tools is None else tuple(tool for tool in tools if tool.name in self.tools)
+
+
+ready(Profile)
 
 
 def profile_from(told: Mapping[str, Any]) -> Profile:

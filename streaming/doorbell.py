@@ -15,6 +15,7 @@ import msgspec
 from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_layers
 
 from history.conf import chat_settings
+from llm.shapes import ready
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,9 @@ class Ring(msgspec.Struct, omit_defaults=True):
     drafts: set[str] = set()
     stops: set[str] = set()
     released: bool = False
+
+
+ready(Ring)
 
 
 class Doorbell:

@@ -148,6 +148,9 @@ async def test_who_says_so_stops_the_turn_by_leaving(door: Any, streams: bool, s
     await at.asked()
     while streams and speaks and b"One " not in exchange.body:
         await exchange.read()
+    async with asyncio.timeout(20):
+        while not at.on.engine.hub.viewers:  # noqa: ASYNC110 -- the turn begins before its caller waits
+            await asyncio.sleep(0)
     await exchange.leave()
 
     turn = await Turn.objects.aget()
