@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import Context
 from functools import partial
@@ -83,8 +83,10 @@ class Tasks:
         self.is_awake = self._pulse.is_felt
         self.renewed = self._pulse.renewed
         self._verifying: asyncio.Task[None] | None = None
+        self._doubts = 0
+        """How often it had to be asked whose the turns are."""
         self._ours: Mapping[UUID, int] = {}
-        """The attempts of this engine's turns, as of the last time that there was doubt."""
+        """The attempts of those that are this engine's, as of the last time."""
 
     def ids(self) -> frozenset[UUID]:
         """The turns that have a live task here, or are about to get one."""
@@ -160,6 +162,7 @@ class Tasks:
 
     async def _run(self, turn_id: UUID, stop: Stop, *, attempt: int | None, begun: Begun | None) -> None:
         """The top of a turn's task. A turn that fails here still ends in the log, unless it is somebody else's."""
+        doubts = self._doubts
         try:
             if attempt is None and not self.is_ending:
                 lease = chat_settings().lease
@@ -168,8 +171,9 @@ class Tasks:
                 await self._release(turn_id, attempt=attempt)
             elif attempt is not None:
                 claimed = await self._gather(turn_id, attempt=attempt, begun=begun)
-                await self._sure(claimed.place)
-                await self._perform(claimed, stop)
+                sure = partial(self._sure, claimed.place, since=doubts)
+                await sure()
+                await self._perform(claimed, stop, sure=sure)
         except (Fenced, NotFound):
             logger.info("turn %s is not ours any more", turn_id)
         except ChatError as error:
@@ -183,7 +187,7 @@ class Tasks:
         gather = partial(gathering.gather, turn_id, attempt=attempt, tools=self._toolbox.specs(), begun=begun)
         return await patiently(gather)
 
-    async def _perform(self, claimed: Claimed, stop: Stop) -> None:
+    async def _perform(self, claimed: Claimed, stop: Stop, *, sure: Callable[[], Awaitable[None]]) -> None:
         place, profile = claimed.place, claimed.profile
         price = partial(cost, prices=profile.prices)
         with self._hub.tail(place.conversation_id) as tail:
@@ -210,7 +214,7 @@ class Tasks:
                 tail=tail,
                 writer=self._writer,
                 feel=self._pulse.feel,
-                sure=partial(self._sure, place),
+                sure=sure,
                 cost=price,
             )
             self._drives.add(drive)
@@ -240,6 +244,7 @@ class Tasks:
         began = elapsed()
         verify = partial(status.verify, tuple(self._running), engine=self._engine, lease=chat_settings().lease)
         self._ours = await patiently(verify, patience=math.inf)
+        self._doubts += 1
         self._pulse.verified(began)
         for drive in self._drives:
             if self._is_ours(drive.place):
@@ -247,15 +252,16 @@ class Tasks:
             else:
                 self._stop(drive.place.turn_id, Reason.INTERRUPTED)
 
-    async def _sure(self, place: Place) -> None:
-        """Return as soon as it is certain that the turn is ours. Raises `Fenced` if it is not."""
+    async def _sure(self, place: Place, *, since: int) -> None:
+        """Return as soon as it is certain that the turn is ours. Raises `Fenced` if it is not, or was not at any time
+        since there were so many doubts."""
         self._pulse.feel()
         while not self._pulse.is_sure():
             assert self._verifying is not None, "whoever is in doubt, asks"
             await asyncio.wait({self._verifying})
-            if not self._is_ours(place):
-                raise Fenced
             self._pulse.feel()
+        if self._doubts > since and not self._is_ours(place):
+            raise Fenced
 
     def _is_ours(self, place: Place) -> bool:
         return self._ours.get(place.turn_id) == place.attempt

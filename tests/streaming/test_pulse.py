@@ -154,20 +154,30 @@ async def test_no_tool_is_run_for_a_turn_that_was_lost_since_its_message_was_sto
     assert RAN == []
 
 
+@pytest.mark.parametrize("known_already", [False, True])
 async def test_a_turn_that_was_lost_before_its_loop_began_asks_no_model(
-    stage: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    stage: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch, known_already: bool
 ) -> None:
-    """R10: its lease ran out while what it needs was waited for."""
+    """R10: its lease ran out while what it needs was waited for; perhaps the process has noticed by then."""
+    loop = asyncio.get_running_loop()
     gather = gathering.gather
+    tasks: Any = None
 
     def gather_slowly(*args: Any, **kwargs: Any) -> Claimed:
         with unheard():
             lose()
         clock.now += LATE
+        if known_already:
+            asyncio.run_coroutine_threadsafe(beat_and_know(), loop).result(20)
         return gather(*args, **kwargs)
+
+    async def beat_and_know() -> None:
+        tasks._pulse.feel()
+        await tasks._verifying
 
     monkeypatch.setattr(gathering, "gather", gather_slowly)
     on = await stage([[TextDelta(text="Never."), Finish(reason="stop")]])
+    tasks = on.engine.tasks
     await on.send()
 
     folded = await on.watch(until=lambda folded: len(folded.events) == 2)
