@@ -86,7 +86,7 @@ class Drive:
 
     def show(self) -> None:
         """It is ours: show the draft again."""
-        if self._tail.live and self._tail.draft is None:
+        if self._tail.hidden:
             self._tail.draft = self._draft
             self._tail.tell()
 

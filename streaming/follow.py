@@ -130,7 +130,7 @@ async def _catch_up(view: View, tail: Tail, viewer: Viewer, conversation_id: UUI
 
 def _asides(view: View, tail: Tail, viewer: Viewer, patience: Patience) -> Iterator[Reset | CaughtUp | Heartbeat]:
     """What is not in the log: that a draft is withdrawn, that the viewer has everything, that the connection lives."""
-    if view.offset and not view.follows(tail.draft) and patience.is_over(view):
+    if view.offset and not tail.hidden and not view.follows(tail.draft) and patience.is_over(view):
         viewer.wake()  # there may be another draft: look again before waiting
         yield view.withdraw()
         return

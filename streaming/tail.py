@@ -39,6 +39,11 @@ class Tail:
         self.waiters: set[Viewer] = set()
         """Viewers to whom only events matter."""
 
+    @property
+    def hidden(self) -> bool:
+        """Whether a task of this process has a draft that it does not show: it is in doubt whose the turn is."""
+        return self.live and self.draft is None
+
     def publish(self, entries: Sequence[Entry]) -> None:
         """Events have been committed. Those that do not join on what is here make viewers read the database."""
         fresh = [entry for entry in entries if self.base is None or entry.seq > self.last]

@@ -18,9 +18,9 @@ NUMBERS = {1: "one process", 2: "two processes"}
 
 
 def measurement(plan: Plan) -> Measurement:
-    """On both servers. If two cost together what one does, twice as many carry twice as much."""
+    """On both servers. If two cost together what one does, twice as many on as many cores carry twice as much."""
     return Measurement(
-        title=f"From one process to two ({plan.streams} streams in all, PostgreSQL and Redis, one core for all)",
+        title=f"One process and two ({plan.streams} streams in all, PostgreSQL and Redis, one core for the processes)",
         cases={
             f"{kind}, {name}": partial(measure, kind=kind, number=number, streams=plan.streams, seconds=plan.seconds)
             for kind in KINDS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
@@ -56,8 +58,8 @@ def add_turn(conversation: Conversation, text: str = "Hello") -> Turn:
 
 
 def begin_turn(conversation: Conversation, status: Status = Status.RUNNING) -> Turn:
-    """A turn that is being answered."""
-    turn = Turn.objects.create(conversation=conversation, owner_id=conversation.owner_id, status=status)
+    """A turn that is being answered, by some process."""
+    turn = Turn.objects.create(conversation=conversation, owner_id=conversation.owner_id, status=status, engine=uuid4())
     with appending(conversation.pk) as log:
         log.append(turn.pk, UserMessage(text="Hello?"))
     return turn

@@ -4,6 +4,7 @@ are."""
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -97,6 +98,35 @@ async def test_what_is_said_too_late_is_shown_once_the_turn_is_known_to_be_ours(
     end.set()
     folded = await on.watch(until=has_ended())
 
+    assert folded.events[2]["data"]["text"] == "Before. After."
+
+
+async def test_what_is_in_doubt_is_not_withdrawn(
+    stage: Any, clock: Clock, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R6: the database may be away for long; what was shown is stored as soon as it is back."""
+    settings.CHAT = {**settings.CHAT, "MISSING_DRAFT": 0.0}
+    more, end, known = asyncio.Event(), asyncio.Event(), threading.Event()
+    verify = status.verify
+    monkeypatch.setattr(status, "verify", lambda *args, **kwargs: known.wait(20) and verify(*args, **kwargs))
+    on = await stage([[TextDelta(text="Before. "), more, TextDelta(text="After."), end, Finish(reason="stop")]])
+    await on.send()
+    folded = Folded()
+    watching = asyncio.create_task(on.watch(until=has_ended(), folded=folded))
+    await on.watch(until=lambda folded: folded.draft == "Before. ")
+
+    clock.now += LATE
+    more.set()
+    async with asyncio.timeout(20):
+        while not all(tail.hidden for tail in on.engine.hub._tails.values()):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    for _ in range(20):
+        await asyncio.sleep(0)  # the viewer looks
+    known.set()
+    end.set()
+    await watching
+
+    assert folded.resets == 0
     assert folded.events[2]["data"]["text"] == "Before. After."
 
 

@@ -205,16 +205,24 @@ async def test_the_turns_of_a_living_process_are_left_alone_whatever_happens_to_
 ) -> None:
     """R10: neighbours on one database are killed, terminated and interrupted, and one comes back and looks for what was
     left; their turns go on elsewhere within 15 s, the survivor's goes on to its own end, and is asked once."""
-    survives: Script = [{"words": 200, "rate": 10}]
+    survives: dict[str, Script] = {
+        f"survives-{kind}": [{"words": 199, "rate": 20}, {"gate": f"survives-{kind}"}, {"words": 1, "start": 200}]
+        for kind in KINDS
+    }
     broken: dict[str, Script] = {kind: [{"words": 60, "rate": 100}, {"gate": kind}, {"text": "."}] for kind in KINDS}
-    provider.script(named={**broken, "survives": survives})
+    provider.script(named={**broken, **survives})
 
     await asyncio.gather(
         survive(*new_site(), kind="daphne", neighbours="uvicorn", provider=provider),
         survive(*new_site(), kind="uvicorn", neighbours="daphne", provider=provider),
     )
 
-    assert questions(provider.log()) == {"[[daphne]]": 6, "[[uvicorn]]": 6, "[[survives]]": 2}
+    assert questions(provider.log()) == {
+        "[[daphne]]": 6,
+        "[[uvicorn]]": 6,
+        "[[survives-daphne]]": 1,
+        "[[survives-uvicorn]]": 1,
+    }
 
 
 async def survive(site: Site, key: str, *, kind: Kind, neighbours: Kind, provider: ProviderProcess) -> None:
@@ -222,8 +230,8 @@ async def survive(site: Site, key: str, *, kind: Kind, neighbours: Kind, provide
         client = Client(survivor.url, key=key)
         mine = await client.new_conversation()
         async with client.socket(mine) as viewer:
-            await viewer.send("[[survives]]")
-            watching = asyncio.create_task(viewer.until(ended(), seconds=40))
+            await viewer.send(f"[[survives-{kind}]]")
+            watching = asyncio.create_task(viewer.until(ended(), seconds=120))
             broken = []
             for asked, signal in enumerate((ServerProcess.terminate, ServerProcess.interrupt, ServerProcess.kill), 1):
                 server = await asyncio.to_thread(site.start, neighbours, chat={"DRAIN": 0.5})
@@ -238,6 +246,7 @@ async def survive(site: Site, key: str, *, kind: Kind, neighbours: Kind, provide
                 assert ends(moved.folded) == [("completed", None)]
                 assert texts(moved.folded) == ["".join(f"w{number:04} " for number in range(1, 61)) + "."]
             assert not watching.done(), "the survivor outlives what is said about it"
+            await asyncio.to_thread(provider.open_gate, f"survives-{kind}")
             await watching
 
         assert ends(viewer.folded) == [("completed", None)]
