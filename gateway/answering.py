@@ -121,14 +121,19 @@ async def _end_of(started: Started, *, asked: Asked, principal: Principal) -> No
 
 @asynccontextmanager
 async def leaving(started: Started, *, asked: Asked, principal: Principal) -> AsyncIterator[None]:
-    """What a caller does who leaves in the block: nothing to the turn, unless it has said that this is to stop it."""
+    """A caller may leave in the block."""
     try:
         yield
     except (asyncio.CancelledError, GeneratorExit):
-        if asked.leaving_stops and not started.ended:
-            with suppress(ChatError):
-                await in_order_thread(stop_turn, principal, started.turn_id)
+        await in_order_thread(leave, started, asked=asked, principal=principal)
         raise
+
+
+def leave(started: Started, *, asked: Asked, principal: Principal) -> None:
+    """The caller has left: the turn is stopped, if it has said so."""
+    if asked.leaving_stops and not started.ended:
+        with suppress(ChatError):
+            stop_turn(principal, started.turn_id)
 
 
 def shown(found: Answer, *, asked: Asked) -> HttpResponse:

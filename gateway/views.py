@@ -92,7 +92,10 @@ class ChatCompletions(GatewayView):
         asked = asked_in(request.data, headers=request.headers, principal=self.principal)
         started = start_turn(self.principal, asked.conversation_id, asked.order)
         answer = answering.stream if asked.streams else answering.whole
-        pending = Pending(partial(answer, started, asked=asked, principal=self.principal))
+        pending = Pending(
+            partial(answer, started, asked=asked, principal=self.principal),
+            abandon=partial(answering.leave, started, asked=asked, principal=self.principal),
+        )
         for name, value in headers_of(started).items():
             pending[name] = value
         return pending

@@ -6,6 +6,7 @@ loop, when thread and database connection have been given back.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
 from typing import Any
@@ -15,15 +16,20 @@ from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
+from streaming.database import in_order_thread
+
 Finish = Callable[[], Awaitable[HttpResponseBase]]
 
 
 class Pending(HttpResponse):
-    """A response that is still to come. Headers that are set on it are set on that one too."""
+    """A response that is still to come. Headers that are set on it are set on that one too. `abandon` is what to do if
+    the client has left before `finish` is asked for, which sees for itself what happens after that; it may be done
+    twice."""
 
-    def __init__(self, finish: Finish) -> None:
+    def __init__(self, finish: Finish, *, abandon: Callable[[], object] = lambda: None) -> None:
         super().__init__()
         self.finish = finish
+        self.abandon = abandon
 
 
 def awaited(view: Callable[..., HttpResponseBase]) -> Callable[..., Coroutine[Any, Any, HttpResponseBase]]:
@@ -31,10 +37,15 @@ def awaited(view: Callable[..., HttpResponseBase]) -> Callable[..., Coroutine[An
 
     @wraps(view)
     async def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        response = await sync_to_async(view)(request, *args, **kwargs)
-        if not isinstance(response, Pending):
-            return response
-        await leave_thread()
+        call = _Call(view)
+        try:
+            response = await sync_to_async(call)(request, *args, **kwargs)
+            if not isinstance(response, Pending):
+                return response
+            await leave_thread()
+        except asyncio.CancelledError:
+            await call.leave()
+            raise
         finished = await response.finish()
         for name, value in response.items():
             if name != "Content-Type":
@@ -44,6 +55,27 @@ def awaited(view: Callable[..., HttpResponseBase]) -> Callable[..., Coroutine[An
     for alias in connections:
         answer = transaction.non_atomic_requests(alias)(answer)  # who waits must not hold a transaction open
     return answer
+
+
+class _Call:
+    """A view at work in its thread, which goes on though the client leaves. Whoever is later sees that the other was
+    there, so that what the view has begun is abandoned."""
+
+    def __init__(self, view: Callable[..., HttpResponseBase]) -> None:
+        self._view = view
+        self._response: HttpResponseBase | None = None
+        self._is_left = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        self._response = response = self._view(*args, **kwargs)
+        if self._is_left and isinstance(response, Pending):
+            response.abandon()
+        return response
+
+    async def leave(self) -> None:
+        self._is_left = True
+        if isinstance(self._response, Pending):
+            await in_order_thread(self._response.abandon)
 
 
 async def leave_thread() -> None:
