@@ -12,6 +12,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.core.handlers.asgi import ASGIHandler
+from django.test import override_settings
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
@@ -58,8 +59,9 @@ def text(chunks: Sequence[ChatCompletionChunk]) -> str:
 
 @pytest.fixture
 async def door(stage: Any) -> AsyncIterator[Callable[..., Any]]:
-    """Opens the door: `await door([reply, ...])`."""
+    """Opens the door: `await door([reply, ...])`. A stream waits for its first word however busy the machine is."""
     async with AsyncExitStack() as opened:
+        opened.enter_context(override_settings(CHAT={"GATEWAY_PATIENCE": 60.0}))
 
         async def build(replies: Sequence[Sequence[Step]] = ()) -> Door:
             on = await stage(replies)

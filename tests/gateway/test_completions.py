@@ -185,7 +185,7 @@ async def test_a_heartbeat_does_not_make_a_status_out_of_silence(door: Any) -> N
     more = asyncio.Event()
     at = await door([(more, Unavailable())])
 
-    with override_settings(CHAT={"HEARTBEAT": 0.01}):
+    with override_settings(CHAT={"HEARTBEAT": 0.01, "GATEWAY_PATIENCE": 60.0}):
         async with asking("POST", ADDRESS, headers=at.headers, body=body(stream=True)) as exchange:
             await at.asked()
             await beats(at.on, 4)
