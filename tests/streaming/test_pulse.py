@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import transaction
 
 from history import committed, compaction, status
 from history.committed import Committed
@@ -120,8 +121,10 @@ async def test_what_is_in_doubt_is_not_withdrawn(
     async with asyncio.timeout(20):
         while not all(tail.hidden for tail in on.engine.hub._tails.values()):  # noqa: ASYNC110
             await asyncio.sleep(0)
-    for _ in range(20):
-        await asyncio.sleep(0)  # the viewer looks
+    for _ in range(100):  # the viewer looks, again and again
+        for tail in on.engine.hub._tails.values():
+            tail.tell()
+        await asyncio.sleep(0)
     known.set()
     end.set()
     await watching
@@ -219,7 +222,8 @@ async def test_a_turn_that_was_lost_before_its_loop_began_asks_no_model(
 
 
 def lose() -> int:
-    """Another process takes the turn over; the attempt that it is in now."""
-    Turn.objects.update(lease_expires_at=datetime(2026, 1, 1, tzinfo=UTC))
-    (turn,) = status.abandoned(status.LAPSED)
-    return take_over(turn, engine=uuid4(), lease=600.0)
+    """Another process takes the turn over, before the keeper here could renew it; the attempt that it is in now."""
+    with transaction.atomic():
+        Turn.objects.update(lease_expires_at=datetime(2026, 1, 1, tzinfo=UTC))
+        (turn,) = status.abandoned(status.LAPSED)
+        return take_over(turn, engine=uuid4(), lease=600.0)
