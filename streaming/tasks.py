@@ -74,7 +74,8 @@ class Tasks:
         self._released = released
         self._toolbox: Toolbox = toolbox_from(chat_settings().tools, after_sync=connections.close_all)
         self._running: dict[UUID, Running] = {}
-        self._expected: set[UUID] = set()
+        self._expected: dict[UUID, int] = {}
+        """Turns that are being made, and how many doubts there had been before."""
         self._coming: set[UUID] = set()
         self._left: set[UUID] = set()
         self._drives: set[Drive] = set()
@@ -104,23 +105,24 @@ class Tasks:
 
     def room(self) -> int:
         """How many turns more this process would carry."""
-        return 0 if self.is_ending else chat_settings().max_turns - len(self.ids() - self._expected)
+        return 0 if self.is_ending else chat_settings().max_turns - len(self.ids() - self._expected.keys())
 
     @contextmanager
     def expecting(self, turn_id: UUID) -> Iterator[None]:
         """Around the transaction in which a turn is made that is this engine's from the start: it is committed before
         it is launched, and must not be taken for abandoned in between. May be entered in any thread."""
-        self._expected.add(turn_id)
+        self._expected[turn_id] = self._doubts
         try:
             yield
         finally:
-            self._expected.discard(turn_id)
+            self._expected.pop(turn_id, None)
 
     def launch(self, turn_id: UUID, *, attempt: int | None = None, begun: Begun | None = None) -> None:
         """Run a turn: a queued one, or one that is this engine's in `attempt`. May be called from any thread, and again
         while it runs. The task gets an empty context: what called must not reach into it."""
         self._coming.add(turn_id)
-        self._soon(partial(self._begin, turn_id, attempt=attempt, begun=begun))
+        since = self._expected.get(turn_id, self._doubts)
+        self._soon(partial(self._begin, turn_id, attempt=attempt, begun=begun, since=since))
 
     def stop(self, turn_id: UUID, reason: Reason = Reason.CANCELLED) -> None:
         """End a turn early if it runs here; may be called from any thread."""
@@ -145,11 +147,11 @@ class Tasks:
         with suppress(RuntimeError):  # the loop is closed: the turn is for another process
             self._loop.call_soon_threadsafe(call, *args)
 
-    def _begin(self, turn_id: UUID, *, attempt: int | None, begun: Begun | None) -> None:
+    def _begin(self, turn_id: UUID, *, attempt: int | None, begun: Begun | None, since: int) -> None:
         if turn_id not in self._running:
             self._left.discard(turn_id)
             stop = Stop()
-            run = self._run(turn_id, stop, attempt=attempt, begun=begun)
+            run = self._run(turn_id, stop, attempt=attempt, begun=begun, since=since)
             task = self._loop.create_task(run, name=f"verbatim turn {turn_id}", context=Context())
             self._running[turn_id] = Running(task, stop)
             task.add_done_callback(lambda _: self._running.pop(turn_id, None))
@@ -160,9 +162,8 @@ class Tasks:
         if running is not None:
             running.stop.request(reason)
 
-    async def _run(self, turn_id: UUID, stop: Stop, *, attempt: int | None, begun: Begun | None) -> None:
+    async def _run(self, turn_id: UUID, stop: Stop, *, attempt: int | None, begun: Begun | None, since: int) -> None:
         """The top of a turn's task. A turn that fails here still ends in the log, unless it is somebody else's."""
-        doubts = self._doubts
         try:
             if attempt is None and not self.is_ending:
                 lease = chat_settings().lease
@@ -171,7 +172,7 @@ class Tasks:
                 await self._release(turn_id, attempt=attempt)
             elif attempt is not None:
                 claimed = await self._gather(turn_id, attempt=attempt, begun=begun)
-                sure = partial(self._sure, claimed.place, since=doubts)
+                sure = partial(self._sure, claimed.place, since=since)
                 await sure()
                 await self._perform(claimed, stop, sure=sure)
         except (Fenced, NotFound):

@@ -226,6 +226,23 @@ async def test_a_turn_that_was_lost_before_its_loop_began_asks_no_model(
     assert on.model.requests == []
 
 
+async def test_a_turn_that_was_lost_between_its_commit_and_its_task_asks_no_model(stage: Any, clock: Clock) -> None:
+    """R10."""
+    on = await stage([[TextDelta(text="Never."), Finish(reason="stop")]])
+    fields = {"status": "running", "attempt": 1, "engine": uuid4(), "options": {"profile": "demo"}}
+    turn = await Turn.objects.acreate(conversation_id=on.conversation_id, owner=on.user, **fields)
+    tasks = on.engine.tasks
+
+    with tasks.expecting(turn.pk):
+        await tasks._verify()
+        tasks.launch(turn.pk, attempt=1)
+    async with asyncio.timeout(20):
+        while turn.pk in tasks.ids():  # noqa: ASYNC110 -- nobody is told
+            await asyncio.sleep(0)
+
+    assert on.model.requests == []
+
+
 def lose() -> int:
     """Another process takes the turn over, before the keeper here could renew it; the attempt that it is in now."""
     with transaction.atomic():
