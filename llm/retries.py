@@ -21,7 +21,9 @@ Sleep: TypeAlias = Callable[[float], Awaitable[object]]
 LONGEST_WAIT = 20.0
 """Seconds. A provider that wants us to wait longer is not waited for: the person can decide that."""
 FIRST_PAUSE = 0.5
-"""Seconds before the second try; doubled for each further one, plus up to as much again by chance."""
+"""Seconds before the second try; doubled for each further one, plus up to `JITTER` of it by chance."""
+JITTER = 0.25
+"""Small enough that each pause is clearly longer than the one before, whatever chance adds to either."""
 
 
 class RetryingModel:
@@ -116,6 +118,6 @@ def _pause(error: ModelError, *, number: int) -> float | None:
     """Seconds to wait after try `number`, or None if another makes no sense."""
     if not error.retryable or isinstance(error, Stalled):
         return None
-    backoff = FIRST_PAUSE * 2 ** (number - 1) * (1 + random.random())
+    backoff = FIRST_PAUSE * 2 ** (number - 1) * (1 + JITTER * random.random())
     pause = max(backoff, error.retry_after or 0.0)
     return pause if pause <= LONGEST_WAIT else None

@@ -46,8 +46,8 @@ async def test_what_may_pass_is_tried_again_with_growing_pauses(error: ModelErro
 
     assert reply.text == "at last"
     assert [request.call_id for request in scripted.requests] == ["turn:1:0:1", "turn:1:0:2", "turn:1:0:3"]
-    assert 0.5 <= pauses.seconds[0] <= 1
-    assert 1 <= pauses.seconds[1] <= 2
+    assert 0.5 <= pauses.seconds[0] <= 0.625
+    assert 1 <= pauses.seconds[1] <= 1.25
 
 
 async def test_after_three_tries_the_error_is_the_callers() -> None:
