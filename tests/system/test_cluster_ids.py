@@ -9,15 +9,12 @@ from contextlib import AsyncExitStack
 from itertools import cycle, islice
 from typing import Any, NamedTuple
 
-import pytest
-
 from streaming.frames import Error
 from tests.client import Client, Socket, caught_up, ended
 from tests.provider import ProviderProcess
 from tests.system.callers import CHAT, STREAMING_CHAT, Caller
 from tests.system.cluster import Cluster, scaled
 
-pytestmark = pytest.mark.alone
 CALLERS = 64
 WAVES, WAVE = scaled(20, 4), scaled(10, 3)
 ANSWER = [{"text": "One "}, {"pause": 0.2}, {"text": "answer."}]
