@@ -10,6 +10,8 @@ process can direct what servers in other processes get to hear:
 - `POST /gate/<name>` opens a gate that scripts wait for; `POST /reset` forgets everything and opens every gate.
 
 A script is a list of steps, or a list of such lists, one per hop after the last user message (the last one repeats).
+Instead of a list a hop may be `{"tries": [steps, …]}`: what is said in the first try of the call, in the second, and so
+on, as the number tells with which `X-Client-Request-Id` ends.
 A step is an object with one verb:
 
 | step | does |

@@ -55,7 +55,7 @@ class Provider:
         told = await request.json()
         try:
             for script in (told.get("default", []), *told.get("named", {}).values(), *told.get("queue", [])):
-                for step in (step for hop in _hops(script) for step in hop):
+                for step in (step for hop in _hops(script) for steps in _tries(hop) for step in steps):
                     verb_of(step)
             if unknown := told.keys() - {"default", "named", "queue", "strict"}:
                 raise BadScript(f"unknown parts: {sorted(unknown)}")
@@ -148,7 +148,9 @@ class Provider:
         def written() -> None:
             entry["fragments"] += 1
 
-        entry["script"], steps = self._choose(entry["body"])
+        call_id = entry["headers"].get("X-Client-Request-Id", "")
+        entry["script"], tries = self._choose(entry["body"])
+        steps = tries[min(_number(call_id), len(tries)) - 1]
         play = Play(
             request,
             body=entry["body"],
@@ -158,8 +160,8 @@ class Provider:
         )
         return await play.run(steps)
 
-    def _choose(self, body: dict[str, Any]) -> tuple[str, list[Step]]:
-        """The script for a request, by name, and its steps for the hop at which the request is."""
+    def _choose(self, body: dict[str, Any]) -> tuple[str, list[list[Step]]]:
+        """The script for a request, by name, and its steps for the hop at which the request is, for each try."""
         messages = body["messages"]
         asked = max((at for at, message in enumerate(messages) if message["role"] == "user"), default=0)
         hop = sum(1 for message in messages[asked:] if message["role"] == "assistant")
@@ -171,7 +173,7 @@ class Provider:
         else:
             name, script = "default", self._default
         hops = _hops(script)
-        return name, hops[min(hop, len(hops) - 1)]
+        return name, _tries(hops[min(hop, len(hops) - 1)])
 
     def _gate(self, name: str) -> asyncio.Event:
         return self._gates.setdefault(name, asyncio.Event())
@@ -185,4 +187,16 @@ def _hops(script: Any) -> list[list[Any]]:
     """A script as one list of steps per hop."""
     if not isinstance(script, list):
         raise BadScript(f"not a script: {script!r}")
-    return script if script and isinstance(script[0], list) else [script]
+    return script if script and (isinstance(script[0], list) or "tries" in script[0]) else [script]
+
+
+def _tries(hop: Any) -> list[list[Step]]:
+    """A hop as one list of steps per try."""
+    tries: list[list[Step]] = hop["tries"] if isinstance(hop, dict) else [hop]
+    return tries
+
+
+def _number(call_id: str) -> int:
+    """Which try a call is, as its id ends."""
+    number = call_id.rpartition(":")[2]
+    return int(number) if number.isdecimal() else 1

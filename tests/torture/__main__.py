@@ -40,6 +40,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=Plan.seconds, help="end after so many seconds at the latest")
     parser.add_argument("--faults", type=_words, default=(), help="only these, separated by commas")
     parser.add_argument("--states", type=_words, default=(), help="hit turns in these only")
+    parser.add_argument("--scripts", type=_words, default=(), help="the provider says these only")
     parser.add_argument("--mutant", default="", choices=("", *NAMES), help="a product with something wrong in it")
     parser.add_argument("--no-redis", dest="redis", action="store_false")
     parser.add_argument("--folder", type=Path, default=None, help="where the run's folder is made, and kept")
@@ -62,6 +63,7 @@ def _plan(given: argparse.Namespace, *, database: Database) -> Plan:
         seconds=given.seconds,
         faults=given.faults,
         states=given.states,
+        scripts=given.scripts,
         mutant=given.mutant,
     )
 

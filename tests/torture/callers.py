@@ -7,25 +7,29 @@ import codecs
 import json
 import re
 import time
-from typing import ClassVar, Literal
+from collections.abc import Awaitable, Callable
+from typing import ClassVar, Literal, TypeVar
 
 import aiohttp
 
 from tests.torture.cluster import Member
 from tests.torture.orders import Order, Sending
 from tests.torture.records import Disconnected, StopAsked, Transport
-from tests.torture.viewers import GONE, OPENING, SILENCE, Viewer, messages
+from tests.torture.viewers import GONE, OPENING, Viewer, messages
 from tests.torture.world import World, lines_of
+
+T = TypeVar("T")
 
 STREAMING_CHAT = "/api/v1/ai/streaming_chat/"
 CHAT = "/api/v1/ai/chat/"
 COME_BACK = ("draining", "answer_restarted", "busy", "access_ended", "still_running")
 """The codes with which a stream ends that is to be asked for again."""
-REFUSED_FOR_NOW = ("draining", "busy", "rate_limited", "turn_active", "internal")
+REFUSED_FOR_NOW = ("draining", "busy", "rate_limited", "turn_active")
 """The codes of refusals after which the same order may be sent again."""
 STATUS_LINE = re.compile(r"Status: \d{3} - [^\n]* - (\w+): [^\n]*\Z")
 """How a text ends that tells of an error."""
-CALL_PATIENCE = 30.0
+CALL_PATIENCE, AGAIN = 30.0, 0.2
+"""How long one try may take, and how long it is waited before the next, in seconds."""
 
 
 class AppendingViewer(Viewer):
@@ -40,8 +44,12 @@ class AppendingViewer(Viewer):
         self.accepted: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """The turn, or `""` if the order is refused for good."""
 
+    async def run(self) -> None:
+        with self.world.asks(self.name):
+            await super().run()
+
     async def _connection(self, member: Member) -> Disconnected:
-        sending = Sending(self.world, self.order, self.transport, member.life)
+        sending = Sending(self.world, self.order, self.name, self.transport, member.life)
         try:
             async with asyncio.timeout(OPENING):
                 response = await self._post(member)
@@ -76,7 +84,7 @@ class AppendingViewer(Viewer):
         return await self.world.http.post(member.url + STREAMING_CHAT, headers=headers, json=body)
 
     async def _read(self, response: aiohttp.ClientResponse) -> None:
-        async for message in messages(lines_of(response, silence=SILENCE)):
+        async for message in messages(lines_of(response, world=self.world)):
             if message.event == "comment":
                 self._take({"type": "comment"})
                 continue
@@ -115,10 +123,9 @@ async def call(world: World, order: Order, *, name: str) -> str:
     """Order over the JSON interface, and wait for the whole answer, until there is one; the turn, or `""`."""
     headers = {**world.headers, "Idempotency-Key": order.request_id}
     body = {"query": order.text, "conversation_id": order.conversation}
-    member: Member | None = None
-    while True:
-        member = await world.somebody(but=member)
-        sending = Sending(world, order, "json", member.life)
+
+    async def once(member: Member) -> str | None:
+        sending = Sending(world, order, name, "json", member.life)
         try:
             async with (
                 asyncio.timeout(CALL_PATIENCE),
@@ -127,23 +134,22 @@ async def call(world: World, order: Order, *, name: str) -> str:
                 text = await response.text()
         except GONE:
             sending.answered()
-            await asyncio.sleep(0.2)
-            continue
+            return None
         turn, code = response.headers.get("X-Verbatim-Turn"), _code(text) if response.status >= 400 else None
         sending.answered(turn=turn, code=code, status=response.status, cached=_replayed(response))
         if turn is not None:
-            sending.waited(name, turn=turn, status=response.status, body=text)
-        if code not in (COME_BACK if turn else REFUSED_FOR_NOW):
-            return turn or ""
-        await asyncio.sleep(0.3)
+            sending.waited(turn=turn, status=response.status, body=text)
+        return None if code in (COME_BACK if turn else REFUSED_FOR_NOW) else turn or ""
+
+    with world.asks(name):
+        return await _again_and_again(world, once)
 
 
 async def wait(world: World, turn: str, *, order: Order, name: str) -> None:
     """Wait for a turn's whole answer as JSON, anywhere."""
-    member: Member | None = None
-    while True:
-        member = await world.somebody(but=member)
-        sending = Sending(world, order, "json", member.life)
+
+    async def once(member: Member) -> bool | None:
+        sending = Sending(world, order, name, "json", member.life)
         try:
             async with (
                 asyncio.timeout(CALL_PATIENCE),
@@ -151,12 +157,22 @@ async def wait(world: World, turn: str, *, order: Order, name: str) -> None:
             ):
                 text = await response.text()
         except GONE:
-            await asyncio.sleep(0.2)
-            continue
-        sending.waited(name, turn=turn, status=response.status, body=text)
-        if response.status < 400 or _code(text) not in COME_BACK:
-            return
-        await asyncio.sleep(0.3)
+            return None
+        sending.waited(turn=turn, status=response.status, body=text)
+        return None if response.status >= 400 and _code(text) in COME_BACK else True
+
+    with world.asks(name, turn=turn):
+        await _again_and_again(world, once)
+
+
+async def _again_and_again(world: World, once: Callable[[Member], Awaitable[T | None]]) -> T:
+    """What somebody answers, each asked after the other."""
+    member: Member | None = None
+    while True:
+        member = await world.somebody(but=member)
+        if (answer := await once(member)) is not None:
+            return answer
+        await asyncio.sleep(AGAIN)
 
 
 async def stop(world: World, turn: str, *, member: Member) -> None:

@@ -34,6 +34,7 @@ CHAT: Mapping[str, Any] = {
     "DRAIN": 2.0,
     "MISSING_DRAFT": 1.0,
     "HEARTBEAT": 2.0,
+    "STALL_TIMEOUT": 2.0,
     "MAX_TURNS_PER_USER": 10_000,
     "TOOLS": tools.PATHS,
 }
@@ -65,6 +66,7 @@ class Member:
     front: Line = field(default_factory=Line)
     to_redis: Line = field(default_factory=Line)
     to_database: Line = field(default_factory=Line)
+    to_provider: Line = field(default_factory=Line)
     process: ServerProcess | None = None
     pids: list[int] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
@@ -85,6 +87,11 @@ class Member:
         """The id of its engine, from its log."""
         found = (ENGINE.search(line) for line in self.process.lines) if self.process is not None else ()
         return next((match[1] for match in found if match), None)
+
+    @property
+    def everything(self) -> list[str]:
+        """All lines of its log, in all of its lives."""
+        return self.log + (self.process.lines if self.process else [])
 
     @property
     def is_up(self) -> bool:
@@ -113,10 +120,10 @@ class Member:
         os.kill(self.process.pid, signal.SIGKILL)  # at once: the thread below may have to wait for its turn
         await self._gone()
 
-    async def terminate(self) -> int:
-        """SIGTERM, and SIGKILL if it does not end; the exit code."""
+    async def end(self, how: signal.Signals) -> int:
+        """A signal, and SIGKILL if it does not end; the exit code."""
         assert self.process is not None
-        self.process.terminate()
+        os.kill(self.process.pid, how)
         return await self._gone()
 
     def pause(self) -> None:
@@ -135,7 +142,7 @@ class Member:
         """Whatever it is doing."""
         if self.process is not None:
             await self.kill()
-        for line in (self.front, self.to_redis, self.to_database):
+        for line in (self.front, self.to_redis, self.to_database, self.to_provider):
             await line.close()
 
     async def _gone(self) -> int:
@@ -169,6 +176,12 @@ class Cluster:
     def up(self) -> list[Member]:
         """Those that can be expected to answer."""
         return [member for member in self.members if member.is_up]
+
+    @property
+    def pids(self) -> list[int]:
+        """Those of the processes that take part, this one too; not of the stores."""
+        servers = [member.process.pid for member in self.members if member.process is not None]
+        return [os.getpid(), self.provider.pid, *servers]
 
     def process_of(self, engine: str | None) -> str | None:
         """The process that logged this engine's start, if it has been seen while it lived."""
@@ -207,7 +220,7 @@ async def cluster(
             for name, kind in zip("abcdefgh", islice(cycle(KINDS), servers), strict=False)
         ]
         for member in members:
-            await _connect(member, redis=bell, postgres=store)
+            await _connect(member, provider=provider, redis=bell, postgres=store)
             stack.push_async_callback(member.close)
         for failure in await asyncio.gather(*(member.start() for member in members), return_exceptions=True):
             if failure is not None:
@@ -215,9 +228,14 @@ async def cluster(
         yield Cluster(members, provider, bell, store, key, notes, url)
 
 
-async def _connect(member: Member, *, redis: RedisProcess | None, postgres: PostgresProcess | None) -> None:
+async def _connect(
+    member: Member, *, provider: ProviderProcess, redis: RedisProcess | None, postgres: PostgresProcess | None
+) -> None:
     """Lay its lines; what is in a file needs none."""
     await member.front.open()
+    member.to_provider.to = provider.port
+    await member.to_provider.open()
+    member.env["OPENAI_BASE_URL"] = provider.base_url.replace(f":{provider.port}/", f":{member.to_provider.port}/")
     if redis is not None:
         member.to_redis.to = redis.port
         await member.to_redis.open()

@@ -16,6 +16,8 @@ from tests.torture.states import Standing
 from tests.torture.world import World
 
 LEASE: float = CHAT["LEASE"]
+GONE = "redis_gone"
+"""What can be only once in a run, as its last fault, and so has no cells."""
 Strike: TypeAlias = Callable[[Standing, Member], Awaitable[None]]
 
 
@@ -32,10 +34,12 @@ class Faults:
         known: dict[str, Strike] = {
             "kill": self._kill,
             "sigterm": self._sigterm,
+            "sigint": self._sigint,
             "sigstop": self._sigstop,
             "cut": self._cut,
             "retry": self._retry,
             "stop": self._stop,
+            "provider": self._provider,
         }
         if self.world.cluster.redis is not None:
             known |= {
@@ -49,6 +53,7 @@ class Faults:
                 "partition_postgres": self._partition_postgres,
                 "postgres_restart": self._postgres_restart,
                 "postgres_pause": self._postgres_pause,
+                "lock": self._lock,
             }
         return known
 
@@ -103,11 +108,17 @@ class Faults:
             self.world.note(kept)
 
     async def _sigterm(self, target: Standing, member: Member) -> None:
+        await self._end("sigterm", member, signal.SIGTERM)
+
+    async def _sigint(self, target: Standing, member: Member) -> None:
+        await self._end("sigint", member, signal.SIGINT)
+
+    async def _end(self, kind: FaultKind, member: Member, how: signal.Signals) -> None:
         assert member.process is not None
         process = member.life
-        self._met("sigterm", self._turns_of(member.process.pid), process=process)
-        self._fault("sigterm", process, time.time(), instant=True)
-        code = await member.terminate()
+        self._met(kind, self._turns_of(member.process.pid), process=process)
+        self._fault(kind, process, time.time(), instant=True)
+        code = await member.end(how)
         self.world.note(Exited(process=process, code=code))
         await self._start_again(member)
 
@@ -167,6 +178,35 @@ class Faults:
     async def _stop(self, target: Standing, member: Member) -> None:
         self._met("stop", [target])
         await callers.stop(self.world, target.turn, member=await self.world.somebody(but=member))
+
+    async def _provider(self, target: Standing, member: Member) -> None:
+        """Every connection of this member to the provider breaks; sometimes new ones are refused for a while."""
+        assert member.process is not None
+        process, began = member.life, time.time()
+        self._met("provider", self._turns_of(member.process.pid), process=process)
+        member.to_provider.refuse()
+        await self._lasts(0.0, 0.3, 2.0)
+        member.to_provider.heal()
+        self._fault("provider", process, began)
+
+    async def _lock(self, target: Standing, member: Member) -> None:
+        """Somebody at a console holds the row of the turn, or of its conversation."""
+        talk = self.world.talk_about(target.turn)
+        if talk is None:
+            return
+        table, row = self.world.chance.choice((("turn", target.turn), ("conversation", talk.conversation)))
+        self._met("lock", [target])
+        (seconds,) = self.world.chance.choices((0.3, 1.0, 3.0), weights=(4, 2, 1))
+        began, ended = await self.world.rows.hold(table, row, seconds=seconds)
+        self.world.note(Fault(kind="lock", target=row, began=began, ended=ended))
+
+    async def redis_is_gone(self) -> None:
+        """It does not come back."""
+        redis = self.world.cluster.redis
+        assert redis is not None
+        self._met(GONE, self._all())
+        self.world.note(Fault(kind="redis_gone", target="redis", began=time.time()))
+        await asyncio.to_thread(redis.stop)
 
     async def _redis_restart(self, target: Standing, member: Member) -> None:
         redis = self.world.cluster.redis

@@ -11,6 +11,7 @@ ids. A *tag* is a word that stands in one user message and nowhere else; by it t
 | record | when the runner writes it |
 |---|---|
 | `started`, `exited` | a process is ready; a process is gone, however it went |
+| `asking` | somebody begins to ask, and does not stop before there is an answer |
 | `ordered` | an order was answered, or its connection was lost |
 | `connected` | a viewer was let in, the first time or again; `cursor` is what it came with, empty: without one |
 | `received` | a frame came |
@@ -19,10 +20,12 @@ ids. A *tag* is a word that stands in one user message and nowhere else; by it t
 | `stop_asked` | a stop was answered |
 | `owned` | a turn was seen to be run by this process on this attempt: what the runner saw in the database |
 | `fault` | a fault is over, or has begun for good; `began` and `ended` say from when to when it lasted |
+| `starved` | every second: for how long the machine was busy with something else |
 | `hit` | a fault met a turn in this state |
-| `kept` | after a kill or a SIGTERM: the draft as the database has it, before anyone takes the turn over |
+| `kept` | after a kill, or when a process gives a turn away: the draft as the database has it then |
 | `called` | at the end, from the provider's log: a request for an answer |
-| `tool_ran` | at the end, from the tools' file: a tool began or finished |
+| `tool_ran` | at the end, from the servers' notes: a tool began or finished |
+| `logged` | at the end: a line of a server's log |
 | `quiescent` | no fault lasts, nobody is away who wants to come back, all had its time: the state follows |
 | `conversation_row`, `turn_row`, `event_row`, `batch_row` | after that: the rows of the database |
 | `fresh_read` | after that: the frames for a new viewer of a conversation, on each process, until `caught_up` |

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from tests.torture.checker import Predicate, asking, showing, storing, surviving
+from tests.torture.checker import Predicate, asking, showing, storing, surviving, telling
 from tests.torture.cluster import Database
 from tests.torture.records import State
 from tests.torture.report import verdict
@@ -32,6 +32,7 @@ class Prey(NamedTuple):
     by: Sequence[Predicate]
     faults: Sequence[str]
     states: Sequence[State] = ()
+    scripts: Sequence[str] = ()
     database: Database = "sqlite"
     redis: bool = True
 
@@ -97,6 +98,16 @@ PREY = (
         ["sigterm"],
         ["mid_text"],
     ),
+    Prey(
+        "numbers_by_counting",
+        [storing.numbers_have_no_holes, telling.errors_are_typed],
+        ["stop", "retry"],
+        scripts=["short", "plain"],
+        database="postgres",
+    ),
+    Prey("retries_after_content", [asking.nothing_is_asked_again_after_content], ["cut"], scripts=["breaks"]),
+    Prey("truncated_is_completed", [storing.completed_means_complete], ["cut"], scripts=["stops-short"]),
+    Prey("no_limit_of_rounds", [surviving.tools_are_limited], ["cut"], scripts=["for-ever"]),
     Prey("ends_what_it_takes_over", [storing.completed_means_complete], ["kill"], ["mid_text"], database="postgres"),
 )
 NAMES = tuple(prey.name for prey in PREY)
@@ -122,7 +133,7 @@ async def hunt(prey: Prey, *, seed: int, rounds: Sequence[float] = ROUNDS) -> Ca
     began = time.monotonic()
     plan = Plan(
         seed=seed, database=prey.database, servers=2, talks=5, redis=prey.redis, quiet=QUIET,
-        faults=tuple(prey.faults), states=tuple(prey.states), mutant=prey.name,
+        faults=tuple(prey.faults), states=tuple(prey.states), scripts=tuple(prey.scripts), mutant=prey.name,
     )  # fmt: skip
     found: dict[str, None] = {}
     right = {predicate.__name__ for predicate in prey.by}

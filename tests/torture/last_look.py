@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from msgspec.structs import replace
 from websockets.asyncio.client import connect
 
 from tests.torture.cluster import CHAT, Member
 from tests.torture.notes import PULSE, Note
-from tests.torture.records import Called, Fault, Frame, FreshRead, ToolRan
-from tests.torture.scripts import SCRIPTS, Step
+from tests.torture.records import Called, Fault, Frame, FreshRead, Kept, Logged, ToolRan
+from tests.torture.scripts import said
 from tests.torture.tools import IDEMPOTENT
 from tests.torture.viewers import GONE
 from tests.torture.world import World
@@ -23,6 +24,9 @@ from tests.torture.world import World
 READING = 20.0
 LONG: float = CHAT["LEASE"] / 4
 AT_A_TIME = 12
+CALL_ID = re.compile(r"[^:]+:\d+:(\d+)(?::(\d+))?")
+LINE, ERROR = re.compile(r"\d{4}-\d\d-\d\d \S+ [A-Z]+ |INFO: "), re.compile(r"\S+ \S+ (ERROR|CRITICAL) ")
+EXCEPTION = re.compile(r"[\w.]+(: |$)")
 TAG = re.compile(r"\[\[[\w-]+\]\] (\S+)")
 
 
@@ -44,8 +48,29 @@ async def write_down(world: World) -> None:
     for note in world.cluster.notes.all:
         if note["what"] in ("tool begins", "tool ends"):
             world.note(_ran(note, process=lives[note["pid"]]), at=note["at"])
+        elif note["what"] == "released":
+            turn, attempt, text = note["turn"], note["attempt"], note["text"]
+            kept = Kept(turn=turn, attempt=attempt, fault="sigterm", killed=note["at"], text=text)
+            world.note(kept, at=note["at"])
+    for member in world.cluster.members:
+        for error in _errors(member):
+            world.note(error)
     for pause in _pauses(world.cluster.notes.all, lives=lives):
         world.note(pause)
+
+
+def _errors(member: Member) -> Iterator[Logged]:
+    """The lines of its log that tell of errors, and how the tracebacks below them end."""
+    error: Logged | None = None
+    for line in member.everything:
+        if LINE.match(line):
+            if error is not None:
+                yield error
+            error = Logged(process=member.name, line=line.rstrip()) if ERROR.match(line) else None
+        elif error is not None and EXCEPTION.match(line):
+            error = replace(error, cause=line.rstrip())
+    if error is not None:
+        yield error
 
 
 def _pauses(notes: Iterable[Note], *, lives: Mapping[int, str]) -> Iterator[Fault]:
@@ -89,22 +114,14 @@ def _called(entry: dict[str, Any]) -> Called:
         ended=entry.get("ended_at"),
         ending=f"refused: {entry['refused']}" if "refused" in entry else entry["ended"] or "",
         fragments=entry["fragments"],
-        text=_said(entry["script"], hop=int(call_id.split(":")[2])) if call_id.count(":") >= 2 else None,
+        text=_text(entry["script"], call_id),
     )
 
 
-def _said(script: str | None, *, hop: int) -> str | None:
-    """The text of a hop of a script, in full and without stamps."""
-    if script not in SCRIPTS:
-        return None
-    hops = SCRIPTS[script]
-    return "".join(_text(step) for step in hops[min(hop, len(hops) - 1)])
-
-
-def _text(step: Step) -> str:
-    if "words" in step:
-        return "".join(f"w{number:04} " for number in range(step["start"], step["start"] + step["words"]))
-    return str(step.get("text") or step.get("halves") or "")
+def _text(script: str | None, call_id: str) -> str | None:
+    """What was to be said in this call."""
+    place = CALL_ID.match(call_id)
+    return said(script, hop=int(place[1]), number=int(place[2] or 1)) if place else None
 
 
 def _ran(note: Note, *, process: str) -> ToolRan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from asyncio import Event
+from asyncio import Future
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -13,15 +13,18 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.db.models import Q
+from django.db.models import Max, Q
 from django.db.models.functions import Now
 
 import tests.torture.stage  # noqa: F401 -- they run on it
 from config.asgi import application as application  # sets Django up, which the imports below need
 from history import batches, committed, compaction, log, status, takeover
 from history.events import TurnEnded, TurnRestarted
-from history.models import ACTIVE, Turn
+from history.models import ACTIVE, Conversation, Event, Turn
 from history.progress import progress_of
+from llm.openai_answer import Answer
+from llm.retries import _Reply
+from llm.types import Delta
 from streaming import gathering, turns
 from streaming.doorbell import Doorbell
 from streaming.drive import Drive
@@ -29,6 +32,7 @@ from streaming.engine import Engine
 from streaming.hub import Hub
 from streaming.keeper import Keeper
 from streaming.orders import Order
+from streaming.play import Hop
 from streaming.tasks import Tasks
 from tests.torture.cluster import MUTANT
 from tools.toolbox import Toolbox
@@ -69,7 +73,7 @@ def does_not_heal() -> None:
     async def once(self: Doorbell) -> None:
         with suppress(Exception):
             await listen(self)
-        await Event().wait()
+        await Future()
 
     put(Doorbell, "_listen", once)
 
@@ -173,6 +177,51 @@ def leaves_without_a_word() -> None:
     put(Tasks, "end", _at_once)
 
 
+def numbers_by_counting() -> None:
+    """Who appends looks for the greatest number there is, and locks nothing."""
+    put(log, "_ANYBODYS", Unlocked)
+    put(log, "_OWNERS", Unlocked)
+
+
+class Unlocked:
+    """The beginning of an append, without the lock on the conversation."""
+
+    @staticmethod
+    def first(*, id: UUID, owner: Any = None) -> Any:
+        rows = Conversation.objects.filter(Q(pk=id), Q() if owner is None else Q(owner_id=owner))
+        events = Event.objects.filter(conversation_id=id)
+        asked = events.filter(kind="user_message").order_by("-seq").values_list("turn_id", flat=True).first()
+        greatest = events.aggregate(greatest=Max("seq"))["greatest"] or 0
+        row = rows.values_list("pk", "title", Now()).first()
+        return row and (row[0], greatest, row[1], row[2], asked)
+
+
+def retries_after_content() -> None:
+    """A provider that breaks off in mid-answer is asked again."""
+    put(_Reply, "__anext__", lambda self: self._first())
+
+
+def truncated_is_completed() -> None:
+    """An answer that just ends is as good as any."""
+    end = Answer.end
+
+    def as_if_finished(self: Answer) -> list[Delta]:
+        self.finish_reason = self.finish_reason or "stop"
+        return end(self)
+
+    put(Answer, "end", as_if_finished)
+
+
+def no_limit_of_rounds() -> None:
+    """A model may call tools as often as it likes."""
+    begin = Hop.__init__
+
+    def never_last(self: Hop, number: int, *, model: str, last: bool) -> None:
+        begin(self, number, model=model, last=False)
+
+    put(Hop, "__init__", never_last)
+
+
 def ends_what_it_takes_over() -> None:
     """A turn whose process is gone is done, whatever was said of it."""
 
@@ -188,7 +237,7 @@ def ends_what_it_takes_over() -> None:
 
 
 async def _for_ever(self: Hub) -> None:
-    await Event().wait()
+    await Future()
 
 
 async def _at_once(self: Tasks, *, patience: float) -> None:
@@ -217,6 +266,10 @@ MUTANTS: dict[str, Callable[[], None]] = {
         stores_no_drafts,
         says_nothing_when_idle,
         leaves_without_a_word,
+        numbers_by_counting,
+        retries_after_content,
+        truncated_is_completed,
+        no_limit_of_rounds,
         ends_what_it_takes_over,
     )
 }

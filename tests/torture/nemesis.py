@@ -9,14 +9,14 @@ from functools import partial
 
 from tests.torture.cells import AIMED, Cell, Cells
 from tests.torture.cluster import Member
-from tests.torture.faults import Faults
+from tests.torture.faults import GONE, Faults
 from tests.torture.records import State
 from tests.torture.states import Standing
 from tests.torture.world import World
 
 AIMING = 1.0
 """How long it waits for a turn to come where it aims, in seconds."""
-HARMLESS = ("cut", "retry", "stop")
+HARMLESS = ("cut", "retry", "stop", "lock", "provider")
 """What does nothing to processes."""
 PROVOKED: Mapping[State, str] = {"stopping": "stop", "taken_over": "kill"}
 """The states that hardly any turn comes to by itself, and the fault that brings one there."""
@@ -36,6 +36,7 @@ class Nemesis:
         self.world = world
         self._faults = Faults(world, met=self._met)
         chosen = [name for name in self._faults.known if not faults or name in faults]
+        self._with_last = not faults or GONE in faults
         self.cells = Cells(chosen, states=states, goal=goal)
         self.met: set[str] = set()
         """The turns that were hit."""
@@ -54,6 +55,11 @@ class Nemesis:
     async def rest(self) -> None:
         """When this returns, nothing is broken any more."""
         await asyncio.gather(*self._lasting)
+
+    async def last(self) -> None:
+        """What is broken for good, if that is wanted: the run ends without it."""
+        if self._with_last and self.world.cluster.redis is not None:
+            await self._faults.redis_is_gone()
 
     def _met(self, name: str, turn: Standing) -> None:
         self.cells.hits[name, turn.state] += 1

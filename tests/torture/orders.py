@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from tests.torture import scripts
 from tests.torture.records import Ordered, Waited
 from tests.torture.world import OWNER, World
 
@@ -17,14 +18,16 @@ class Order:
     conversation: str
     text: str
     tag: str
+    ends: tuple[str, ...] = scripts.COMPLETED
 
 
 @dataclass
 class Sending:
-    """One try to get an order to a process: made when it begins, recorded when its answer is there."""
+    """One try of somebody to get an order to a process: made when it begins, recorded when its answer is there."""
 
     world: World
     order: Order
+    viewer: str
     transport: str
     process: str
     began: float = field(default_factory=time.time)
@@ -35,6 +38,8 @@ class Sending:
         """It was accepted, with a turn, or refused, with a code; with neither it was lost."""
         self.world.note(
             Ordered(
+                viewer=self.viewer,
+                ends=self.order.ends,
                 owner=OWNER,
                 request_id=self.order.request_id,
                 transport=self.transport,
@@ -51,11 +56,11 @@ class Sending:
             )
         )
 
-    def waited(self, name: str, *, turn: str, status: int, body: str) -> None:
+    def waited(self, *, turn: str, status: int, body: str) -> None:
         """The response was the whole answer."""
         self.world.note(
             Waited(
-                viewer=name,
+                viewer=self.viewer,
                 conversation=self.order.conversation,
                 turn=turn,
                 process=self.process,

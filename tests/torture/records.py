@@ -13,6 +13,7 @@ Transport: TypeAlias = Literal["websocket", "sse", "streaming_chat", "text"]
 FaultKind: TypeAlias = Literal[
     "kill",
     "sigterm",
+    "sigint",
     "sigstop",
     "partition",
     "cut",
@@ -22,7 +23,8 @@ FaultKind: TypeAlias = Literal[
     "redis_gone",
     "postgres_restart",
     "postgres_pause",
-    "provider_fault",
+    "provider",
+    "lock",
 ]
 State: TypeAlias = Literal[
     "queued", "mid_text", "mid_tool", "between_hops", "compacting", "stopping", "taken_over", "ended"
@@ -50,12 +52,22 @@ class Exited(Record, frozen=True, tag="exited"):
     code: int | None = None
 
 
-class Ordered(Record, frozen=True, tag="ordered"):
-    """An order: `at` is when its answer came. `code` is the code of the refusal, `status` that of HTTP.
+class Asking(Record, frozen=True, tag="asking"):
+    """Somebody wants something: a turn, or the whole answer of the turn `turn`. From now on they are owed one, or a
+    refusal."""
 
-    `transport` is how it was sent: `websocket`, `streaming_chat`, `text`, `json`. Equal `text` is an equal body.
+    viewer: str
+    turn: str | None = None
+
+
+class Ordered(Record, frozen=True, tag="ordered"):
+    """An order of `viewer`: `at` is when its answer came. `code` is the code of the refusal, `status` that of HTTP.
+
+    `transport` is how it was sent: `websocket`, `streaming_chat`, `text`, `json`. Equal `text` is an equal body. `ends`
+    are the ends that are right for its turn if nothing befalls that: `completed`, or `failed/` and the error's code.
     """
 
+    viewer: str
     owner: str
     request_id: str | None
     transport: str
@@ -69,10 +81,11 @@ class Ordered(Record, frozen=True, tag="ordered"):
     cached: bool = False
     code: str | None = None
     status: int | None = None
+    ends: tuple[str, ...] = ("completed",)
 
 
 class Connected(Record, frozen=True, tag="connected"):
-    """A viewer was let in. `slow`: it does not read as fast as it could."""
+    """A viewer was let in."""
 
     viewer: str
     transport: Transport
@@ -80,7 +93,6 @@ class Connected(Record, frozen=True, tag="connected"):
     process: str
     turn: str | None = None
     cursor: str = ""
-    slow: bool = False
 
 
 class Received(Record, frozen=True, tag="received"):
@@ -133,14 +145,23 @@ class Owned(Record, frozen=True, tag="owned"):
 
 
 class Fault(Record, frozen=True, tag="fault"):
-    """What the nemesis did. `target` is a process, `redis`, `postgres`, `provider` or a viewer; a partition is between
-    `target` and `peer`. A kill or a SIGTERM is an instant: `ended` equals `began`. Null: for good."""
+    """What the nemesis did. `target` is a process, `redis`, `postgres`, a viewer, or the turn or conversation whose row
+    was locked; a partition is between `target` and `peer`, and `provider` means that a process lost its connections to
+    the provider. A signal is an instant: `ended` equals `began`. Null: for good."""
 
     kind: FaultKind
     target: str
     began: float
     ended: float | None = None
     peer: str = ""
+
+
+class Starved(Record, frozen=True, tag="starved"):
+    """The machine was busy with something else: of the time since `began`, who waited longest for it did so for that
+    many seconds."""
+
+    began: float
+    seconds: float
 
 
 class Hit(Record, frozen=True, tag="hit"):
@@ -153,7 +174,8 @@ class Hit(Record, frozen=True, tag="hit"):
 
 
 class Kept(Record, frozen=True, tag="kept"):
-    """The stored draft (channel text) of a turn whose process was killed, or told to end, at `killed`."""
+    """The stored draft (channel text) of a turn whose process was killed at `killed`, or, when it had been told to end,
+    gave the turn away then."""
 
     turn: str
     attempt: int
@@ -185,6 +207,14 @@ class ToolRan(Record, frozen=True, tag="tool_ran"):
     phase: Literal["began", "finished"]
     idempotent: bool
     process: str
+
+
+class Logged(Record, frozen=True, tag="logged"):
+    """A line in the log of a server, at the level of errors; `cause` is how the traceback below it ends."""
+
+    process: str
+    line: str
+    cause: str = ""
 
 
 class Quiescent(Record, frozen=True, tag="quiescent"):
@@ -244,6 +274,7 @@ class FreshRead(Record, frozen=True, tag="fresh_read"):
 AnyRecord: TypeAlias = (
     Started
     | Exited
+    | Asking
     | Ordered
     | Connected
     | Received
@@ -252,10 +283,12 @@ AnyRecord: TypeAlias = (
     | StopAsked
     | Owned
     | Fault
+    | Starved
     | Hit
     | Kept
     | Called
     | ToolRan
+    | Logged
     | Quiescent
     | ConversationRow
     | TurnRow

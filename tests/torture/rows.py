@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -14,6 +15,7 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import dict_row
 
+from tests.torture import drafts
 from tests.torture.records import BatchRow, ConversationRow, EventRow, Record, TurnRow
 
 Row = dict[str, Any]
@@ -38,16 +40,8 @@ class Rows:
     async def draft(self, turn: str) -> tuple[int, str]:
         """Attempt, and the text that is stored of the hop in progress; 0 and none if none is."""
         condition = f"turn_id = '{self._id(turn)}'"
-        batches = [
-            self._batch(row) | {"runs": _json(row["runs"])}
-            for row in await self._read(f"SELECT * FROM verbatim_history_deltabatch WHERE {condition}")
-        ]
-        if not batches:
-            return 0, ""
-        attempt = max(batch["attempt"] for batch in batches)
-        hop = max(batch["hop"] for batch in batches if batch["attempt"] == attempt)
-        mine = [batch for batch in batches if (batch["attempt"], batch["hop"]) == (attempt, hop)]
-        return attempt, "".join(_text(batch) for batch in sorted(mine, key=lambda batch: batch["start"]))
+        rows = await self._read(f"SELECT * FROM verbatim_history_deltabatch WHERE {condition}")
+        return drafts.newest(self._batch(row) | {"runs": _json(row["runs"])} for row in rows)
 
     async def everything(self) -> list[Record]:
         """All rows of the log, as records."""
@@ -64,9 +58,6 @@ class Rows:
             *map(self._event, events),
             *(BatchRow(**self._batch(row)) for row in batches),
         ]
-
-    def _conversation(self, row: Row) -> ConversationRow:
-        return ConversationRow(id=_uuid(row["id"]), owner=self.owner, last_seq=row["last_seq"])
 
     def _turn(self, row: Row) -> TurnRow:
         return TurnRow(
@@ -109,6 +100,17 @@ class Rows:
                 return True
             return False
 
+    async def hold(self, table: str, row: str, *, seconds: float) -> tuple[float, float]:
+        """Lock a row of PostgreSQL, as somebody at a console may; from when to when it was."""
+        return await asyncio.to_thread(self._hold, table, row, seconds)
+
+    def _hold(self, table: str, row: str, seconds: float) -> tuple[float, float]:
+        began = time.time()
+        with suppress(psycopg.OperationalError), _postgres(self.url) as execute:  # its lock goes with the connection
+            execute(f"SELECT 1 FROM verbatim_history_{table} WHERE id = '{row}' FOR UPDATE")
+            time.sleep(seconds)
+        return began, time.time()
+
     async def _read(self, statement: str) -> list[Row]:
         """What the database answers. Raises `OSError` while it is away."""
         return await asyncio.to_thread(self._ask, statement)
@@ -133,16 +135,6 @@ def _postgres(url: str) -> Iterator[Callable[[Any], Any]]:
     options = f"-c statement_timeout={PATIENCE * 1000}"
     with psycopg.connect(url, row_factory=dict_row, connect_timeout=PATIENCE, options=options) as connection:
         yield connection.execute
-
-
-def _text(batch: Row) -> str:
-    """The part of a batch that is of the channel text."""
-    at, found = 0, []
-    for channel, length in batch["runs"]:
-        if channel == "text":
-            found.append(batch["text"][at : at + length])
-        at += length
-    return "".join(found)
 
 
 def _uuid(value: Any) -> str:

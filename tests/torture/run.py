@@ -41,6 +41,7 @@ class Plan:
     seconds: float = 60.0
     faults: tuple[str, ...] = ()
     states: tuple[State, ...] = ()
+    scripts: tuple[str, ...] = ()
     mutant: str = ""
     quiet: float = 40.0
     """How long the cluster may take to come to rest when nothing is broken any more, in seconds."""
@@ -53,6 +54,7 @@ class Plan:
             f"--turns {self.turns} --cell {self.cell} --seconds {self.seconds:g}",
             *([f"--faults {','.join(self.faults)}"] if self.faults else []),
             *([f"--states {','.join(self.states)}"] if self.states else []),
+            *([f"--scripts {','.join(self.scripts)}"] if self.scripts else []),
             *([f"--mutant {self.mutant}"] if self.mutant else []),
             *([] if self.redis else ["--no-redis"]),
         ]
@@ -71,7 +73,7 @@ class Outcome:
     hit: int
     seconds: float
     held_up: float
-    """For how many of ten seconds, at worst, the machine had no time for the run."""
+    """For how many of ten seconds, at worst, the machine was busy with something else."""
 
 
 async def run(plan: Plan, folder: Path) -> Outcome:
@@ -84,7 +86,13 @@ async def run(plan: Plan, folder: Path) -> Outcome:
         aiohttp.ClientSession(read_bufsize=2**20, connector=aiohttp.TCPConnector(limit=0)) as http,
     ):
         world = World(
-            stand, recorder, Rows(stand.database_url, owner=OWNER), States(stand.notes), http, Random(plan.seed)
+            stand,
+            recorder,
+            Rows(stand.database_url, owner=OWNER),
+            States(stand.notes),
+            http,
+            Random(plan.seed),
+            scripts=plan.scripts,
         )
         await asyncio.to_thread(stand.provider.script, named=scripts.SCRIPTS)
         for member in stand.members:
@@ -126,6 +134,7 @@ async def _rage(world: World, nemesis: Nemesis, plan: Plan) -> None:
         world.is_over = True
         raging.cancel()
         await nemesis.rest()
+        await nemesis.last()
         for member in world.cluster.members:
             if member.process is None:
                 await member.start()
@@ -150,7 +159,7 @@ async def _settle(world: World, *, patience: float) -> None:
 
 
 async def _is_quiet(world: World) -> bool:
-    if await world.rows.turns():
+    if world.asking.total() or await world.rows.turns():
         return False
     staying = [(talk, viewer) for talk in world.talks for viewer in talk.viewers if not viewer.has_left]
     return all(
@@ -174,5 +183,4 @@ async def _end(world: World) -> None:
 def _keep_logs(stand: Cluster, folder: Path) -> None:
     """What the servers logged, for whoever looks for a cause."""
     for member in stand.members:
-        lines = member.log + (member.process.lines if member.process else [])
-        (folder / f"{member.name}.log").write_text("".join(lines))
+        (folder / f"{member.name}.log").write_text("".join(member.everything))

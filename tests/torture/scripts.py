@@ -1,12 +1,19 @@
-"""What the provider says: short answers of every shape, each by a name that a message asks for as `[[name]]`."""
+"""What the provider says: short answers of every shape, sound ones and faulty ones, each by a name that a message asks
+for as `[[name]]`; and how a turn may end that gets to hear it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
+from random import Random
 from typing import Any
 
 Step = dict[str, Any]
-Script = list[list[Step]]
+Hop = list[Step] | dict[str, list[list[Step]]]
+"""What is said in one hop; or, as `tries`, what is said each time when it is asked."""
+Script = list[Hop]
+ROUNDS = 8
+"""How often a turn may call tools."""
 
 
 def words(count: int, *, rate: float, start: int = 1) -> Step:
@@ -15,13 +22,18 @@ def words(count: int, *, rate: float, start: int = 1) -> Step:
 
 
 def call(index: int, name: str, *, hop: int, seconds: float) -> list[Step]:
+    """A call of one of our tools."""
+    return named(name, json.dumps({"number": hop * 10 + index, "seconds": seconds}), index=index, hop=hop)
+
+
+def named(name: str, arguments: str, *, hop: int, index: int = 0) -> list[Step]:
     """A tool call in two fragments. Its id is unique within the turn."""
-    head, tail = json.dumps({"number": hop * 10 + index, "seconds": seconds}).split(" ", 1)
+    head, tail = arguments[:4], arguments[4:]
     first = {"index": index, "id": f"call-{hop}-{index}", "name": name, "arguments": head}
     return [{"tool": first}, {"tool": {"index": index, "arguments": tail}}]
 
 
-SCRIPTS: dict[str, Script] = {
+SOUND: dict[str, Script] = {
     "plain": [[words(40, rate=40)]],
     "waits": [[{"open": True}, {"pause": 0.6}, words(25, rate=40)]],
     "drones": [[words(70, rate=12)]],
@@ -58,4 +70,53 @@ SCRIPTS: dict[str, Script] = {
         [{"open": True}, {"pause": 0.4}, words(20, rate=40)],
     ],
 }  # fmt: skip
-NAMES = tuple(SCRIPTS)
+FAULTY: dict[str, Script] = {
+    "breaks": [[words(15, rate=40), {"reset": True}]],
+    "stops-short": [[words(15, rate=40), {"close": True}]],
+    "stalls": [[words(10, rate=40), {"silence": 30}]],
+    "is-down": [[{"status": 500}]],
+    "refuses": [{"tries": [[{"status": 429, "headers": {"Retry-After": "0.3"}}], [words(20, rate=40)]]}],
+    "resets-first": [{"tries": [[{"open": True}, {"reset": True}], [words(20, rate=40)]]}],
+    "is-not-json": [named("looks_up", '{"number": not', hop=0), [words(10, rate=40)]],
+    "is-unknown": [named("rm", '{"path": "/"}', hop=0), [words(10, rate=40)]],
+    "raises": [call(0, "raises", hop=0, seconds=0.1), [words(10, rate=40)]],
+    "is-huge": [call(0, "returns_much", hop=0, seconds=0.1), [words(10, rate=40)]],
+    "hangs": [call(0, "hangs", hop=0, seconds=30), [words(10, rate=40)]],
+    "for-ever": [
+        *([words(3, rate=40), *call(0, "looks_up", hop=hop, seconds=0.05)] for hop in range(ROUNDS + 2)),
+        [words(3, rate=40)],
+    ],
+}
+SCRIPTS = {**SOUND, **FAULTY}
+SOUND_ONES = 0.75
+"""How many of the orders get a sound answer."""
+COMPLETED = ("completed",)
+ENDS: Mapping[str, tuple[str, ...]] = {
+    "breaks": ("failed/truncated",),
+    "stops-short": ("failed/truncated",),
+    "stalls": ("failed/stalled",),
+    "is-down": ("failed/unavailable",),
+}
+"""How a turn ends that gets to hear this, unless it is stopped or lost; the others are completed."""
+
+
+def one(chance: Random, *, among: Collection[str] = ()) -> str:
+    """The name of a script, of these or of all."""
+    return chance.choice(list(among or (SOUND if chance.random() < SOUND_ONES else FAULTY)))
+
+
+def said(name: str | None, *, hop: int, number: int) -> str | None:
+    """The text of a hop of a script in full and without stamps, on this try; null if there is no such script."""
+    if name not in SCRIPTS:
+        return None
+    script = SCRIPTS[name]
+    steps = script[min(hop, len(script) - 1)]
+    if isinstance(steps, dict):
+        steps = steps["tries"][min(number, len(steps["tries"])) - 1]
+    return "".join(map(_text, steps))
+
+
+def _text(step: Step) -> str:
+    if "words" in step:
+        return "".join(f"w{number:04} " for number in range(step["start"], step["start"] + step["words"]))
+    return str(step.get("text") or step.get("halves") or "")

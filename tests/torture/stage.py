@@ -18,14 +18,16 @@ from config.asgi import application as application
 from history import compaction, status
 from history.compaction import Place
 from history.events import AssistantMessage, ToolResult
+from history.models import DeltaBatch
 from llm.types import ReasoningDelta, TextDelta
 from streaming import tasks
 from streaming.play import Ended, Item
 from streaming.tasks import Tasks
+from tests.torture.drafts import newest
 from tests.torture.notes import PULSE, note
 
 BEFORE_CLAIM, INSIDE_COMPACTION, BEFORE_STOP = 0.25, 0.06, 0.25
-ONE_IN = 3
+ONE_IN = 2
 """How many turns there are for each that is lingered over."""
 
 _here = local()
@@ -111,6 +113,20 @@ def fencing(fence: Callable[..., None]) -> Callable[..., None]:
     return held
 
 
+def releasing(release: Callable[..., None]) -> Callable[..., None]:
+    """`status.release`, with a note of what is stored of the draft by then: whoever takes the turn over drops it."""
+
+    @wraps(release)
+    def noted(turn_id: UUID, *, attempt: int, **options: Any) -> None:
+        batches = DeltaBatch.objects.filter(turn_id=turn_id, attempt=attempt)
+        at = time.time()
+        _, text = newest(batches.values("attempt", "hop", "start", "text", "runs"))
+        release(turn_id, attempt=attempt, **options)
+        note("released", turn=str(turn_id), attempt=attempt, text=text, at=at)
+
+    return noted
+
+
 def live() -> None:
     """Note that this process gets its share of the machine; who reads that sees when it did not."""
     while True:
@@ -124,4 +140,5 @@ Tasks._stop = stopping(Tasks._stop)  # type: ignore[method-assign]
 compaction.end_hop = compacting(compaction.end_hop)
 compaction.end_turn = compacting(compaction.end_turn)
 status.fence = fencing(status.fence)
+status.release = releasing(status.release)
 Thread(target=live, name="torture-alive", daemon=True).start()

@@ -13,6 +13,7 @@ from uuid import uuid4
 from tests.torture import callers, scripts
 from tests.torture.callers import AppendingViewer, TextViewer
 from tests.torture.orders import Order, Sending
+from tests.torture.records import Asking
 from tests.torture.viewers import GONE, NativeViewer, SocketViewer, StreamViewer, Viewer
 from tests.torture.world import World
 
@@ -25,9 +26,10 @@ LEAVING = 20.0
 TURNS = (3, 6)
 THINKS, THINKING = 0.15, (2.0, 8.0)
 """How often nothing is said for a while, and for how long, in seconds."""
-REPEATED, CONFLICTING, STOPPED, WAITED_FOR, WATCHED = 0.2, 0.05, 0.15, 0.3, 0.3
+REPEATED, CONFLICTING, STOPPED, WAITED_FOR, WATCHED, RUSHED = 0.2, 0.05, 0.15, 0.3, 0.3, 0.1
 """How many of the orders are repeated, with other words or the same; how many turns are stopped, waited for as JSON,
-watched by a viewer of their own."""
+watched by a viewer of their own, and how many of them others cannot wait for."""
+IN_A_RUSH = 3
 PLEAS = ("Go on.", "\u05e9\u05dc\u05d5\u05dd \U0001f469\u200d\U0001f680", "e\u0301\u2028…", "\u202eabc\u202c\x85")
 REFUSED_FOR_NOW = callers.REFUSED_FOR_NOW
 
@@ -95,18 +97,27 @@ class Talk:
             await asyncio.sleep(0.2)
 
     async def _turn(self) -> bool:
-        """One message and its answer; False if it does not end."""
+        """One message and its answer; False if there is none."""
         chance = self.world.chance
-        script, tag = chance.choice(scripts.NAMES), f"{self.name}-{next(self._numbers)}"
-        text = f"[[{script}]] {tag} {chance.choice(PLEAS)}"
-        order = Order(uuid4().hex, self.conversation, text, tag)
+        order = self._order()
         turn = await self._ask(order, door=chance.choice(("websocket", "websocket", "streaming_chat", "text", "json")))
         if not turn:
-            return True
-        self.turns.append(turn)
-        self.orders[turn] = order
+            return False
+        self._accepted(order, turn)
         self._beside(order, turn)
         return await self.world.ended(turn, patience=PATIENCE)
+
+    def _order(self) -> Order:
+        """A message of some kind, which nobody has sent yet."""
+        chance = self.world.chance
+        script, tag = scripts.one(chance, among=self.world.scripts), f"{self.name}-{next(self._numbers)}"
+        text = f"[[{script}]] {tag} {chance.choice(PLEAS)}"
+        return Order(uuid4().hex, self.conversation, text, tag, scripts.ENDS.get(script, scripts.COMPLETED))
+
+    def _accepted(self, order: Order, turn: str) -> None:
+        if turn not in self.orders:
+            self.turns.append(turn)
+            self.orders[turn] = order
 
     def _beside(self, order: Order, turn: str) -> None:
         """What else happens while the answer is written."""
@@ -115,6 +126,9 @@ class Talk:
             self.start(self._repeat(order, after=chance.uniform(0, 2)))
         if chance.random() < CONFLICTING:
             self.start(self._repeat(replace(order, text=order.text + "!"), after=chance.uniform(0, 2)))
+        if chance.random() < RUSHED:
+            for _ in range(IN_A_RUSH):
+                self.start(self._rush())
         if chance.random() < STOPPED:
             self.start(self._stop(turn, after=chance.uniform(0, 1.5)))
         if chance.random() < WAITED_FOR:
@@ -147,12 +161,13 @@ class Talk:
     async def _send(self, order: Order) -> str:
         """Order on the socket until it is accepted, or refused for good."""
         frame = {"type": "send", "request_id": order.request_id, "text": order.text}
-        until = time.monotonic() + PATIENCE
+        name, until = f"{order.tag}-sends", time.monotonic() + PATIENCE
+        self.world.note(Asking(viewer=name))
         while time.monotonic() < until:
             if (process := self.socket.process) is None:
                 await asyncio.sleep(0.1)
                 continue
-            sending = Sending(self.world, order, "websocket", process)
+            sending = Sending(self.world, order, name, "websocket", process)
             answer = await self.socket.order(frame, patience=ANSWER)
             turn, code = answer.get("turn"), answer.get("code")
             sending.answered(turn=None if code else turn, code=code, cached=answer.get("cached", False))
@@ -165,6 +180,12 @@ class Talk:
         """The same request id again, somewhere, over another door."""
         await asyncio.sleep(after)
         await callers.call(self.world, order, name=f"{order.tag}-again-{uuid4().hex[:4]}")
+
+    async def _rush(self) -> None:
+        """One more order, though an answer is being written, again and again until it is accepted."""
+        order = self._order()
+        if turn := await callers.call(self.world, order, name=f"{order.tag}-rushes"):
+            self._accepted(order, turn)
 
     async def _stop(self, turn: str, *, after: float) -> None:
         await asyncio.sleep(after)

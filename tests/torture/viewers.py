@@ -14,12 +14,10 @@ import aiohttp
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from tests.torture.cluster import CHAT, Member
+from tests.torture.cluster import Member
 from tests.torture.records import Connected, Disconnected, Frame, Received, Transport
 from tests.torture.world import World, lines_of
 
-SILENCE = 4 * CHAT["HEARTBEAT"]
-"""After so many seconds without a sign of life a viewer goes elsewhere, and complains."""
 OPENING = 6.0
 RETRY = (0.05, 0.6)
 """How long a viewer waits before it comes back, in seconds."""
@@ -189,7 +187,7 @@ class SocketViewer(NativeViewer):
     async def _read(self, socket: ClientConnection) -> Disconnected:
         try:
             while True:
-                async with asyncio.timeout(SILENCE):
+                async with asyncio.timeout(self.world.patience):
                     frame = json.loads(await socket.recv())
                 self._take(frame)
                 answer = self._answers.get(frame.get("request_id") or "")
@@ -247,7 +245,7 @@ class StreamViewer(NativeViewer):
                 return Disconnected(viewer=self.name, how="closed")
             response.raise_for_status()
             self._let_in(member, process=process)
-            async for message in messages(lines_of(response, silence=SILENCE)):
+            async for message in messages(lines_of(response, world=self.world)):
                 self._take({"type": "comment"} if message.event == "comment" else json.loads(message.data))
                 if self.turn in self.ended:
                     self._leaving = True

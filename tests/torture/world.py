@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
 import aiohttp
 
-from tests.torture.cluster import Cluster, Member
+from tests.torture.cluster import CHAT, Cluster, Member
 from tests.torture.history import Recorder
-from tests.torture.records import Owned, Record, TurnRow
+from tests.torture.machine import Machine
+from tests.torture.records import Asking, Owned, Record, Starved, TurnRow
 from tests.torture.rows import Rows
 from tests.torture.states import States
 
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from tests.torture.talks import Talk
 
 OWNER = "ada"
-LOOK, PULSE = 0.25, 0.1
-"""How often the rows of the turns are looked at, and how late everything is, in seconds."""
+LOOK, FEEL = 0.25, 1.0
+"""How often the rows of the turns are looked at, and how busy the machine is, in seconds."""
+PATIENT: float = 4 * CHAT["HEARTBEAT"]
+"""After so many seconds without a sign of life a viewer goes elsewhere, and complains."""
 
 
 @dataclass
@@ -37,6 +40,8 @@ class World:
     states: States
     http: aiohttp.ClientSession
     chance: Random
+    scripts: tuple[str, ...] = ()
+    """What the provider is asked for; empty: anything."""
     seen: dict[str, str] = field(default_factory=dict)
     """The turns whose messages viewers have seen, by their request ids."""
     watched: set[str] = field(default_factory=set)
@@ -48,8 +53,11 @@ class World:
     tasks: set[asyncio.Task[object]] = field(default_factory=set)
     """What goes on beside the talks."""
     chores: list[asyncio.Task[None]] = field(default_factory=list)
+    late: deque[float] = field(default_factory=lambda: deque(maxlen=round(10 / FEEL)))
+    asking: Counter[str] = field(default_factory=Counter)
+    """Who is owed an answer."""
     held_up: float = 0.0
-    """For how many of ten seconds, at worst, this machine had no time for this process."""
+    """For how many of ten seconds, at worst, this machine was busy with something else; `late`: of the last ten."""
     is_over: bool = False
     """No new orders."""
 
@@ -61,6 +69,16 @@ class World:
     def note(self, record: Record, *, at: float | None = None) -> None:
         """Write it into the history."""
         self.recorder.add(record, at=at)
+
+    @contextmanager
+    def asks(self, viewer: str, *, turn: str | None = None) -> Iterator[None]:
+        """In the block somebody asks, and does not stop before there is an answer."""
+        self.note(Asking(viewer=viewer, turn=turn))
+        self.asking[viewer] += 1
+        try:
+            yield
+        finally:
+            self.asking[viewer] -= 1
 
     async def somebody(self, *, but: Member | None = None) -> Member:
         """A member that can be expected to answer, preferably another one than that."""
@@ -80,14 +98,20 @@ class World:
                 self._learn(await self.rows.turns(self.watched - self.over))
             await asyncio.sleep(LOOK)
 
+    @property
+    def patience(self) -> float:
+        """How long a viewer waits for a sign of life."""
+        return PATIENT + sum(self.late)
+
     async def feel(self) -> None:
-        """Measure how late this process wakes up: the servers fare no better; runs as long as the run."""
-        late: deque[float] = deque(maxlen=round(10 / PULSE))
+        """Measure how busy the machine is with something else; runs as long as the run."""
+        machine = Machine()
         while True:
-            began = time.monotonic()
-            await asyncio.sleep(PULSE)
-            late.append(max(0.0, time.monotonic() - began - 2 * PULSE))
-            self.held_up = max(self.held_up, sum(late))
+            began = time.time()
+            await asyncio.sleep(FEEL)
+            self.late.append(machine.waited(self.cluster.pids))
+            self.held_up = max(self.held_up, sum(self.late))
+            self.note(Starved(began=began, seconds=round(self.late[-1], 3)))
 
     def _learn(self, turns: list[TurnRow]) -> None:
         self.states.only({turn.id for turn in turns if turn.status in ("queued", "running", "stopping")})
@@ -117,10 +141,10 @@ class World:
         return True
 
 
-async def lines_of(response: aiohttp.ClientResponse, *, silence: float) -> AsyncIterator[bytes]:
-    """The lines of an answer. Raises `TimeoutError` if nothing comes for so long."""
+async def lines_of(response: aiohttp.ClientResponse, *, world: World) -> AsyncIterator[bytes]:
+    """The lines of an answer. Raises `TimeoutError` if there is no sign of life for too long."""
     while True:
-        async with asyncio.timeout(silence):
+        async with asyncio.timeout(world.patience):
             line = await response.content.readline()
         if not line:
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from tests.torture.checker import asking, showing, storing, surviving
+from tests.torture.checker import asking, showing, storing, surviving, telling
 from tests.torture.checker.run import Run
 from tests.torture.checker.summary import hits as hits
 from tests.torture.checker.summary import summary as summary
@@ -52,7 +52,7 @@ PROMISES: Mapping[str, tuple[Predicate, ...]] = {
         storing.a_fenced_out_attempt_leaves_nothing,
         showing.nobody_sees_a_fenced_out_attempt,
     ),
-    "R11": (storing.nobody_stops_a_turn_but_who_asks_for_it,),
+    "R11": (storing.nobody_stops_a_turn_but_who_asks_for_it, asking.who_asks_is_answered),
     "R12": (surviving.stops_reach_an_end, surviving.stops_close_the_providers_connection),
     "R13": (
         surviving.intent_is_stored_before_execution,
@@ -61,6 +61,7 @@ PROMISES: Mapping[str, tuple[Predicate, ...]] = {
         surviving.tools_are_limited,
     ),
     "R14": (showing.signs_of_life_are_timed,),
+    "R15": (telling.turns_end_as_they_should,),
     "R18": (storing.nothing_is_active_in_the_end, showing.what_is_live_comes_in_time),
     "R19": (storing.nothing_is_stored_twice,),
     "R20": (
@@ -71,6 +72,8 @@ PROMISES: Mapping[str, tuple[Predicate, ...]] = {
         surviving.a_hand_over_is_no_loss,
     ),
     "R21": (asking.a_users_words_are_unchanged, storing.the_models_words_are_unchanged),
+    "R24": (telling.errors_are_typed,),
+    "docs/deployment.md": (telling.nothing_unexpected_is_logged,),
 }
 """The promises that a history can show to be broken, and how each is looked at."""
 

@@ -7,9 +7,11 @@ from collections import defaultdict
 from itertools import pairwise
 from typing import Any
 
+from tests.torture.checker.folding import AGAIN
 from tests.torture.checker.run import Call, Run
 from tests.torture.checker.verdict import Findings
-from tests.torture.records import Ordered, TurnRow, Waited
+from tests.torture.checker.viewing import viewers
+from tests.torture.records import Asking, Ordered, TurnRow, Waited
 
 
 def a_users_message_is_stored_once(run: Run) -> Findings:
@@ -93,8 +95,25 @@ def nothing_is_asked_again_after_content(run: Run) -> Findings:
             yield f"a hop was asked {len(calls)} times in one attempt", [call.record for call in calls]
         for earlier, later in pairwise(calls):
             overlap = later.span.began < earlier.span.ended - run.bounds.clock
-            if earlier.record.fragments and not overlap:
+            broken = run.faults("provider", on=run.owners(earlier.turn))
+            unheard = any(fault.overlaps(earlier.span.began, later.span.began) for fault in broken)
+            if earlier.record.fragments and not overlap and not unheard:
                 yield "a hop was asked again after it had begun to speak", (earlier.record, later.record)
+
+
+def who_asks_is_answered(run: Run) -> Findings:
+    """R11: nobody who goes on asking is left without an answer, or a refusal for good."""
+    answered = {waited.viewer for waited in run.history.of(Waited) if is_final(run, waited)}
+    answered |= {order.viewer for order in run.history.of(Ordered) if _is_refused_for_good(order)}
+    answered |= {order.viewer for order in _accepted(run) if order.transport == "websocket"}
+    shown = {viewer.name for viewer in viewers(run)}  # what those lack is looked at where viewers are
+    for asking in run.history.of(Asking):
+        if asking.viewer not in answered | shown:
+            yield f"{asking.viewer} was never answered", asking
+
+
+def _is_refused_for_good(order: Ordered) -> bool:
+    return order.outcome == "refused" and order.code not in AGAIN
 
 
 def a_users_words_are_unchanged(run: Run) -> Findings:

@@ -10,8 +10,9 @@ from tests.torture.records import Frame
 DRAFT_ENDING = {"assistant_message", "turn_restarted", "turn_ended"}
 STATUS = "Status: "
 """How plain text tells of an error."""
-AGAIN = ("answer_restarted", "draining", "busy", "still_running", "access_ended")
-"""The codes with which a stream ends whose turn did not."""
+AGAIN = ("answer_restarted", "draining", "busy", "still_running", "access_ended", "rate_limited", "turn_active")
+"""The codes after which the same request is sent again: its stream has ended, and its turn has not; or it was refused
+for now."""
 Kind = Literal["order", "gap", "unsaid", "fenced"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
@@ -18,14 +19,17 @@ from tests.torture.records import (
     Exited,
     Fault,
     Owned,
+    Record,
     Started,
+    Starved,
     StopAsked,
     ToolRan,
     TurnRow,
 )
 
 ACTIVE = {"queued", "running", "stopping"}
-INSTANT = {"kill", "sigterm"}
+TOLD = ("sigterm", "sigint")
+"""The faults in which a process is told to end."""
 _STAMP = re.compile(r"@(\d{16})(?= |$)")
 
 
@@ -97,6 +101,15 @@ class Run:
     def end(self, turn: str) -> EventRow | None:
         """Its `turn_ended`."""
         return next(iter(self.events(turn, "turn_ended")), None)
+
+    def lasted(self, turn: str) -> Span:
+        """From its first event to its end."""
+        events, end = self.events(turn), self.end(turn)
+        return Span(events[0].stored if events else 0.0, end.stored if end else inf)
+
+    def locks(self, turn: str) -> list[Span]:
+        """When somebody else held its row, or its conversation's."""
+        return self.faults("lock", on=[turn, self.turns[turn].conversation])
 
     def said(self, turn: str) -> str:
         """All that the model said in this turn, as it is stored."""
@@ -185,9 +198,22 @@ class Run:
         if process is None:
             spans = [span for known in self.lives for span in self.absences(known)]
             return [Span(span.began, min(span.ended, span.began + self.bounds.takeover)) for span in spans]
-        told = [Span(span.began, inf) for span in self.faults("sigterm", "kill", on=[process])]
+        told = [Span(span.began, inf) for span in self.faults(*TOLD, "kill", on=[process])]
         gone = [Span(life.ended, inf) for life in [self.lives.get(process)] if life and life.ended < inf]
         return told + gone + self.pauses(process)
+
+    def starved(self, began: float, ended: float) -> float:
+        """For how many seconds of that time the machine was busy with something else: so much later may anything be."""
+        return sum(
+            sample.seconds
+            for sample in self._samples[
+                bisect_left(self._samples, began, key=_at) : bisect_left(self._samples, ended, key=_at) + 1
+            ]
+        )
+
+    @cached_property
+    def _samples(self) -> list[Starved]:
+        return sorted(self.history.of(Starved), key=_at)
 
     def undisturbed(self, process: str, *, within: Span) -> list[Span]:
         """The stretches of that time in which it ran, with a database."""
@@ -196,7 +222,7 @@ class Run:
             return []
         stretches = [Span(max(life.began, within.began), min(life.ended, within.ended))]
         faults = self.faults("postgres") + self.pauses(process)
-        faults += [Span(told.began, inf) for told in self.faults("sigterm", on=[process])]
+        faults += [Span(told.began, inf) for told in self.faults(*TOLD, on=[process])]
         for fault in faults:
             stretches = [
                 piece
@@ -208,6 +234,10 @@ class Run:
                 if piece.length > 0
             ]
         return stretches
+
+
+def _at(record: Record) -> float:
+    return record.at
 
 
 def stamps(text: str) -> list[float]:

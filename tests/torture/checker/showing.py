@@ -9,9 +9,9 @@ from math import inf
 
 from tests.torture.checker.asking import is_final
 from tests.torture.checker.folding import Appended, Kind, Native
-from tests.torture.checker.run import Run, Span, stamps
+from tests.torture.checker.run import TOLD, Run, Span, stamps
 from tests.torture.checker.verdict import Findings
-from tests.torture.checker.viewing import Connection, Viewer, fresh, viewers
+from tests.torture.checker.viewing import Connection, Life, Viewer, fresh, viewers
 from tests.torture.records import EventRow, FreshRead, Received, Waited
 
 
@@ -66,11 +66,18 @@ def fresh_reads_are_the_log(run: Run) -> Findings:
 def everyone_comes_back(run: Run) -> Findings:
     """R6: no viewer that wants more is away in the end: none was refused, none waits for an answer that is there."""
     for viewer in viewers(run):
-        is_over = isinstance(viewer.folded, Appended) and (viewer.folded.ending is not None or viewer.folded.plain)
+        is_over = isinstance(viewer.folded, Appended) and _is_over(viewer.folded, viewer.lives[-1])
         if not viewer.has_left and not viewer.is_here and not is_over and viewer.turn is None:
             yield f"{viewer.name} could not come back", viewer.connections[-1].ended
         elif not viewer.has_left and not is_over and isinstance(viewer.folded, Appended):
             yield f"{viewer.name} has no end of its answer", viewer.connections[-1].ended
+
+
+def _is_over(folded: Appended, life: Life) -> bool:
+    """Whether an answer came to its end, which plain text has when the server closed it."""
+    if folded.plain:
+        return life.ended is not None and life.ended.how == "closed" and not folded.asks_again
+    return folded.ending is not None
 
 
 def append_only_viewers_have_all_that_is_stored(run: Run) -> Findings:
@@ -112,14 +119,15 @@ def signs_of_life_are_timed(run: Run) -> Findings:
             began, ended = connection.span(run)
             beats = [received.at for received in connection.frames if _is_sign_of_life(received)]
             for earlier, later in pairwise([began, *beats, ended]):
-                if later - earlier > run.bounds.heartbeat and not _was_away(run, viewer, connection, earlier, later):
+                silent = later - earlier - run.starved(earlier, later)
+                if silent > run.bounds.heartbeat and not _was_away(run, viewer, connection, earlier, later):
                     yield f"{viewer.name} heard nothing for {later - earlier:.1f} s", connection.opened
 
 
 def _was_away(run: Run, viewer: Viewer, connection: Connection, began: float, ended: float) -> bool:
     """Whether this process could not do anything for a while, or was told to end, or the viewer was cut off."""
     process = connection.opened.process
-    gone = run.faults("kill", "sigterm", "sigstop", on=[process]) + run.faults("cut", on=[viewer.name])
+    gone = run.faults("kill", *TOLD, "sigstop", on=[process]) + run.faults("cut", on=[viewer.name])
     return any(fault.overlaps(began, ended) for fault in gone)
 
 
@@ -130,6 +138,8 @@ def what_is_live_comes_in_time(run: Run) -> Findings:
         for connection in viewer.connections:
             for received, since in _live(run, connection):
                 late = received.at - since
+                if late > run.bounds.behind:
+                    late -= run.starved(since, received.at)
                 if late > run.bounds.behind and late > _allowed(run, viewer, connection, received, since=since):
                     yield f"{viewer.name} was {late:.1f} s behind", received
 
@@ -138,7 +148,8 @@ def _allowed(run: Run, viewer: Viewer, connection: Connection, received: Receive
     """How far behind a viewer may be, with the faults that concern it and lasted then, or had ended just before."""
     concerned = {connection.opened.process, viewer.name, *run.owners(received.frame["turn"] or "")}
     deaf = run.faults("redis") + [span for each in concerned for span in run.partitions("redis", each)]
-    others = run.faults("postgres") + run.faults("kill", "sigterm", "sigstop", "cut", on=concerned)
+    others = run.faults("postgres") + run.faults("kill", *TOLD, "sigstop", "cut", on=concerned)
+    others += run.locks(received.frame["turn"]) if received.frame["turn"] in run.turns else []
     others += [span for each in concerned for span in run.partitions("postgres", each)]
     near = Span(since - run.bounds.heal, received.at)
     if any(fault.overlaps(*near) for fault in others):

@@ -11,6 +11,7 @@ from tests.torture.checker.verdict import Findings
 from tests.torture.records import BatchRow, EventRow
 
 OUTCOMES = {"completed", "cancelled", "failed"}
+_NOTE = re.compile(r"\A\*The limit of \d+ rounds of tools is reached\.\*\n\n")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -61,7 +62,7 @@ def completed_means_complete(run: Run) -> Findings:
         last = messages[-1].data
         calls = [call for call in run.calls.get(turn, []) if call.hop == last["hop"]]
         whole = [call.record for call in calls if call.record.ending == "completed"]
-        said = unstamped(last["text"])
+        said = _of_model(last["text"])
         if not whole:
             yield "a turn is completed, and no call for its last hop was", (end, [call.record for call in calls])
         elif all(_is_cut(said, call.text) for call in whole):
@@ -76,7 +77,7 @@ def the_models_words_are_unchanged(run: Run) -> Findings:
             known = [c.record.text for c in run.calls.get(turn, []) if c.hop == message.data["hop"]]
             if _UNSTORABLE.search(text):
                 yield "NUL or half a character was stored", message
-            elif known and None not in known and not any(str(said).startswith(unstamped(text)) for said in known):
+            elif known and None not in known and not any(str(said).startswith(_of_model(text)) for said in known):
                 yield "what is stored is not what the provider said", (message, known)
 
 
@@ -120,6 +121,11 @@ def attempts_rise_with_a_restart_only(run: Run) -> Findings:
         told = [event.data["attempt"] for event in run.events(turn, "turn_restarted")]
         if told != list(range(2, row.attempt + 1)):
             yield f"a turn on attempt {row.attempt} told of the attempts {told}", row
+
+
+def _of_model(text: str) -> str:
+    """What the provider said of a message: without stamps, and without our own note before the last round."""
+    return _NOTE.sub("", unstamped(text))
 
 
 def _left(run: Run) -> Iterator[BatchRow]:

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 from math import ceil, inf
-from signal import SIGTERM
+from signal import SIGINT, SIGTERM
 from statistics import median
 
-from tests.torture.checker.run import Run, Span, stamps
+from tests.torture.checker.run import TOLD, Run, Span, stamps
 from tests.torture.checker.verdict import Findings
 from tests.torture.checker.viewing import viewers
 from tests.torture.records import Exited, Fault, Kept, StopAsked, ToolRan
@@ -28,7 +28,8 @@ def hardly_any_draft_is_lost(run: Run) -> Findings:
         messages = [m.data for m in run.events(kept.turn, "assistant_message") if m.stored <= kept.at]
         stored = stamps(kept.text + "".join(message["text"] for message in messages if message["hop"] == hop))
         lost = max(seen[hop]) - max(stored, default=min(seen[hop]))
-        if lost > (run.bounds.draft_loss if kept.fault == "kill" else 0):
+        bound = run.bounds.draft_loss + run.starved(kept.killed - 1, kept.killed) if kept.fault == "kill" else 0
+        if lost > bound:
             yield f"{lost * 1000:.0f} ms of a draft were lost with a {kept.fault}", kept
 
 
@@ -55,7 +56,8 @@ def turns_of_the_absent_are_taken_over(run: Run) -> Findings:
                 if run.owner_at(turn, absence.began) == process and (waits := _waits(run, turn, absence)):
                     for other in run.lives.keys() - {process}:
                         for stretch in run.undisturbed(other, within=waits):
-                            if stretch.length > run.bounds.takeover:
+                            locked = sum(lock.length for lock in run.locks(turn) if lock.overlaps(*stretch))
+                            if stretch.length > run.bounds.takeover + run.starved(*stretch) + locked:
                                 yield (
                                     f"{other} left a turn of {process} alone for {stretch.length:.1f} s",
                                     (turn, waits),
@@ -87,7 +89,8 @@ def the_living_keep_their_turns(run: Run) -> Findings:
                 before, after = run.owner_at(turn, event.stored), None
             else:
                 continue
-            away = [Span(span.began, span.ended + run.bounds.wake) for span in run.absences(before)]
+            awake = run.bounds.wake + run.starved(event.stored - run.bounds.wake, event.stored)
+            away = [Span(span.began, span.ended + awake) for span in run.absences(before) + run.locks(turn)]
             is_its_own = before is not None and before == after
             if not is_its_own and not any(span.overlaps(event.stored, event.stored) for span in away):
                 yield f"a turn was taken from {before or 'somebody'}, who was there", event
@@ -117,7 +120,8 @@ def stops_reach_an_end(run: Run) -> Findings:
     """R12: `turn_ended` comes 3 s after a stop was acknowledged, with Redis down 6 s, and not because all was said."""
     for stop, without_redis in _stops(run):
         end, bound = run.end(stop.turn), run.bounds.stop_without_redis if without_redis else run.bounds.stop
-        late = (end.stored if end else run.history.ended) - stop.at
+        ended = end.stored if end else run.history.ended
+        late = ended - stop.at - run.starved(stop.at, ended)
         unheard = bound if without_redis else run.bounds.upstream_p99
         if late > bound:
             yield f"a stopped turn ended after {late:.1f} s", (stop, end)
@@ -128,7 +132,7 @@ def stops_reach_an_end(run: Run) -> Findings:
 def stops_close_the_providers_connection(run: Run) -> Findings:
     """R12: 1 s after the stop (median; 2 s at p99), while Redis is there."""
     delays = sorted(
-        call.span.ended - stop.at
+        max(0.0, call.span.ended - stop.at - run.starved(stop.at, call.span.ended))
         for stop, without_redis in _stops(run)
         if not without_redis
         for call in [call for call in run.calls.get(stop.turn, []) if call.span.began <= stop.at][-1:]
@@ -150,7 +154,7 @@ def _stops(run: Run) -> Iterator[tuple[StopAsked, bool]]:
             continue
         owner, end = run.owner_at(turn, stop.at), run.end(turn)
         until = min(end.stored if end else inf, stop.at + run.bounds.stop_without_redis)
-        away = run.absences(owner) + run.faults("postgres")
+        away = run.absences(owner) + run.faults("postgres") + (run.locks(turn) if turn in run.turns else [])
         if not any(span.overlaps(stop.began - run.bounds.wake, until) for span in away):
             redis = run.faults(*REDIS_IS_DOWN) + run.partitions("redis", stop.process)
             redis += run.partitions("redis", owner) if owner else []
@@ -218,11 +222,13 @@ def sockets_are_closed_with_a_word(run: Run) -> Findings:
 
 
 def who_is_told_to_end_ends(run: Run) -> Findings:
-    """R20: within 25 s."""
+    """R20: within 25 s; when somebody presses Ctrl-C, within 2."""
     for told in _told(run):
         gone = [exited.at for exited in run.history.of(Exited) if exited.process == told.target]
         took = (gone[0] if gone else run.history.ended) - told.began
-        if took > run.bounds.exit and not _disturbed(run, told.target, until=told.began + took):
+        bound = run.bounds.exit if told.kind == "sigterm" else run.bounds.exit_at_once
+        allowed = bound + run.starved(told.began, told.began + took)
+        if took > allowed and not _disturbed(run, told.target, until=told.began + took):
             yield f"{told.target} took {took:.1f} s to end", told
 
 
@@ -230,20 +236,24 @@ def who_is_told_to_end_ends_well(run: Run) -> Findings:
     """R20: without an error: with 0, or by the signal itself, which some servers send on to themselves."""
     for told in _told(run):
         for exited in run.history.of(Exited):
-            if exited.process == told.target and exited.code not in (0, -SIGTERM):
+            if exited.process == told.target and exited.code not in (0, -SIGTERM, -SIGINT):
                 yield f"{told.target} ended with {exited.code}", (told, exited)
 
 
 def hops_that_end_in_time_are_not_asked_twice(run: Run) -> Findings:
     """R20: a hop that ends within the drain time is not asked again, on this process or another."""
-    for told in _told(run):
+    for told in [told for told in _told(run) if told.kind == "sigterm"]:
         for calls in run.calls.values():
             for call in calls:
-                in_time = told.began <= call.span.ended <= told.began + run.bounds.drain - 0.5
+                drained = told.began + run.bounds.drain - 0.5
+                in_time = told.began <= call.span.ended <= drained - run.starved(told.began, drained)
                 whole = call.record.ending == "completed" and call.span.began <= told.began and in_time
                 if not whole or run.owner_at(call.turn, told.began) != told.target:
                     continue
                 again = [c.record for c in calls if c.hop == call.hop and c.span.began > call.span.began]
+                disturbed = run.locks(call.turn) + run.faults("provider", on=[told.target])
+                if any(span.overlaps(told.began, call.span.ended + 1) for span in disturbed):
+                    continue
                 if again and not _disturbed(run, told.target, until=call.span.ended + 1):
                     yield "a hop was asked again that had ended in time", (told, call.record, again)
 
@@ -259,7 +269,7 @@ def a_hand_over_is_no_loss(run: Run) -> Findings:
 
 
 def _told(run: Run) -> list[Fault]:
-    return [fault for fault in run.history.of(Fault) if fault.kind == "sigterm"]
+    return [fault for fault in run.history.of(Fault) if fault.kind in TOLD]
 
 
 def _disturbed(run: Run, process: str, *, until: float) -> bool:

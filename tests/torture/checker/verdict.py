@@ -58,5 +58,7 @@ class Bounds:
     drain: float = 15.0
     """R20: a hop that ends so soon after SIGTERM is not asked twice."""
     exit: float = 25.0
+    exit_at_once: float = 2.0
+    """R20: from SIGTERM, and from Ctrl-C, to the end of the process."""
     clock: float = 0.050
     """How far the clocks of one machine's parts may seem to differ."""

@@ -100,6 +100,7 @@ def truncated(turn: Turn) -> None:
     """The provider breaks off."""
     turn.call(4, of=6, ending="closed without an end")
     turn.message()
+    turn.is_to_end("failed/truncated")
     turn.end("failed", code="truncated")
 
 

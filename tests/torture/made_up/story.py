@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
 from tests.torture.records import (
     AnyRecord,
     Called,
@@ -63,6 +65,7 @@ class Turn:
         self.event("user_message", text=text, request_id=f"r-{self.id}")
         for cached in (False, True):
             order = Ordered(
+                viewer="websocket-" + self.conversation.name,
                 owner="1",
                 request_id=f"r-{self.id}",
                 transport="websocket",
@@ -78,6 +81,12 @@ class Turn:
             )
             self.records.append(order)
         self.own(self.owner)
+
+    def is_to_end(self, *ends: str) -> None:
+        """Its script says so."""
+        self.records = [
+            replace(record, ends=ends) if isinstance(record, Ordered) else record for record in self.records
+        ]
 
     def wait(self, seconds: float) -> float:
         """Some time passes."""

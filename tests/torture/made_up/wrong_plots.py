@@ -42,12 +42,14 @@ def another_turn_begins_meanwhile(turn: Turn) -> None:
 def less_is_stored_than_was_shown(turn: Turn) -> None:
     turn.call(4, of=6, ending="reset")
     turn.message(kept=turn.draft.split()[0] + " ")
+    turn.is_to_end("failed/truncated")
     turn.end("failed", code="truncated")
 
 
 @plot(showing.what_was_shown_is_stored_or_withdrawn)
 def a_draft_disappears(turn: Turn) -> None:
     turn.call(4, of=6, ending="reset")
+    turn.is_to_end("failed/truncated")
     turn.end("failed", code="truncated")
 
 

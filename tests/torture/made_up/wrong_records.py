@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from tests.torture.checker import asking, showing, storing, surviving
+from tests.torture.checker import asking, showing, storing, surviving, telling
 from tests.torture.made_up.planting import Page, edit
 from tests.torture.made_up.plots import (
     drained,
@@ -16,6 +16,7 @@ from tests.torture.made_up.plots import (
     truncated,
 )
 from tests.torture.records import (
+    Asking,
     BatchRow,
     Called,
     ConversationRow,
@@ -25,6 +26,7 @@ from tests.torture.records import (
     Fault,
     FreshRead,
     Kept,
+    Logged,
     Ordered,
     Quiescent,
     Received,
@@ -231,6 +233,11 @@ def a_viewer_is_refused_for_ever(page: Page) -> None:
 
 
 @edit(showing.everyone_comes_back, plain)
+def a_reader_of_plain_text_is_cut_off_for_good(page: Page) -> None:
+    page.change(page.all(Disconnected, viewer="text-turn-0")[0], how="lost")
+
+
+@edit(showing.everyone_comes_back, plain)
 def an_answer_has_no_end(page: Page) -> None:
     page.drop(page.frames(CHAT, event="end")[0])
 
@@ -297,6 +304,19 @@ def who_goes_cancels(page: Page) -> None:
     page.drop(page.all(StopAsked)[0])
 
 
+@edit(asking.who_asks_is_answered, plain)
+def somebody_waits_for_ever(page: Page) -> None:
+    page.add(Asking(viewer="json-3-turn-0", turn="turn-0"), before=page.all(Quiescent)[0])
+
+
+@edit(asking.who_asks_is_answered, plain)
+def an_order_is_sent_again_and_again_in_vain(page: Page) -> None:
+    order = page.all(Ordered)[0]
+    lost = replace(order, viewer="sends-in-vain", request_id="r-vain", turn=None, outcome="refused", code="busy")
+    page.add(Asking(viewer="sends-in-vain"), before=order)
+    page.add(lost, before=order)
+
+
 # R14
 
 
@@ -311,6 +331,21 @@ def nothing_is_heard_while_the_database_is_away(page: Page) -> None:
     (comment,) = page.frames(SOCKET, type="comment")
     page.drop(comment)
     page.add(Fault(kind="postgres_pause", target="postgres", began=comment.at - 1, ended=comment.at + 1))
+
+
+# R15
+
+
+@edit(telling.turns_end_as_they_should, truncated)
+def a_fault_gets_the_wrong_error(page: Page) -> None:
+    for order in page.all(Ordered):
+        page.change(order, ends=("failed/stalled",))
+
+
+@edit(telling.turns_end_as_they_should, truncated)
+def a_sound_answer_fails(page: Page) -> None:
+    for order in page.all(Ordered):
+        page.change(order, ends=("completed",))
 
 
 # R18
@@ -370,6 +405,13 @@ def a_process_takes_30_seconds_to_end(page: Page) -> None:
     page.change(exited, at=exited.at + 30)
 
 
+@edit(surviving.who_is_told_to_end_ends, drained)
+def ctrl_c_takes_three_seconds(page: Page) -> None:
+    exited = page.all(Exited, code=0)[0]
+    page.change(page.all(Fault)[0], kind="sigint")
+    page.change(exited, at=exited.at + 3)
+
+
 @edit(surviving.who_is_told_to_end_ends_well, drained)
 def a_process_crashes_on_its_way_out(page: Page) -> None:
     page.change(page.all(Exited, code=0)[0], code=1)
@@ -387,3 +429,24 @@ def a_hand_over_is_counted_as_a_loss(page: Page) -> None:
 def a_users_accent_is_dropped(page: Page) -> None:
     for order in page.all(Ordered):
         page.change(order, text=order.text + "\u0301")
+
+
+# R24, and the log
+
+
+@edit(telling.errors_are_typed, plain)
+def an_order_meets_a_fault_of_ours(page: Page) -> None:
+    order = page.all(Ordered)[0]
+    page.add(replace(order, request_id="r-fault", turn=None, outcome="refused", code="internal", status=500))
+
+
+@edit(telling.errors_are_typed, plain)
+def who_waits_meets_a_fault_of_ours(page: Page) -> None:
+    page.add(replace(page.all(Waited)[0], status=500, body='{"code": "internal"}'), before=page.all(Quiescent)[0])
+
+
+@edit(telling.nothing_unexpected_is_logged, plain)
+def a_viewer_fails(page: Page) -> None:
+    page.add(
+        Logged(process="a", line="2026-01-01 00:00:00,000 ERROR chat.consumer: a viewer failed", cause="KeyError: 7")
+    )
