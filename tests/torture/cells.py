@@ -45,10 +45,13 @@ class Cells:
         return self.lacking or self._all
 
     def emptiest(self, faults: Iterable[str]) -> frozenset[Cell]:
-        """Of those that are open, with these faults, the ones that have been hit least."""
-        may_be = [cell for cell in self.open if cell[0] in faults]
-        least = min((self.hits[cell] for cell in may_be), default=0)
-        return frozenset(cell for cell in may_be if self.hits[cell] == least)
+        """Of those that are open, with these faults, the ones that have been hit least, by the rarest fault."""
+        by_fault = Counter[str]()
+        for (fault, _), hits in self.hits.items():
+            by_fault[fault] += hits
+        filled = {cell: (self.hits[cell], by_fault[cell[0]]) for cell in self.open if cell[0] in faults}
+        least = min(filled.values(), default=(0, 0))
+        return frozenset(cell for cell, hits in filled.items() if hits == least)
 
     def table(self) -> Iterator[str]:
         """How often each was hit, a line for each fault; a dash where that cannot be."""

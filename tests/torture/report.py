@@ -25,6 +25,8 @@ def bounds(plan: Plan) -> Bounds:
         Bounds(),
         draft_loss=0.5,
         takeover=4 * CHAT["LEASE"],
+        lease=CHAT["LEASE"],
+        spare=(CHAT["LEASE"] - CHAT["LEASE_RENEWAL"]) / 2,
         heartbeat=2.5 * CHAT["HEARTBEAT"],
         behind=BEHIND if plan.redis else polled,
         polled=polled,

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.torture.checker import PROMISES, Bounds, check, hits, summary
+from bench.environment import ROOT
+from tests.torture import callers
+from tests.torture.cells import Cells
+from tests.torture.checker import PROMISES, Bounds, check
+from tests.torture.checker.folding import AGAIN
+from tests.torture.checker.telling import NEVER
 from tests.torture.checker.viewing import fresh
 from tests.torture.history import History, Recorder, read
+from tests.torture.machine import Machine
 from tests.torture.made_up import wrong_plots, wrong_records
 from tests.torture.made_up.audience import Told, history
 from tests.torture.made_up.planting import Page, Plant, planted
 from tests.torture.made_up.plots import PLOTS, drained, given_up, killed, plain, tools
 from tests.torture.records import (
+    Called,
     Connected,
     Disconnected,
     Fault,
@@ -24,6 +33,7 @@ from tests.torture.records import (
     Owned,
     Quiescent,
     Received,
+    Starved,
     StopAsked,
     TurnRow,
 )
@@ -165,18 +175,59 @@ def test_a_history_is_read_as_it_was_recorded(tmp_path: Path) -> None:
     assert read(tmp_path / "history.jsonl").records == told.records
 
 
-def test_a_summary_counts_hits_by_fault_and_state() -> None:
-    told = history([Told(killed), Told(killed), Told(drained), Told(plain)])
+def test_what_is_late_because_the_machine_was_busy_is_not_complained_of() -> None:
+    late = wrong_records.text_comes_late.page()
+    delta = late.frames(wrong_records.SOCKET, type="delta")[-1]
 
-    assert hits(told) == {("kill", "mid_text"): 2, ("sigterm", "mid_text"): 1}
-    assert summary(told).splitlines() == [
-        "| fault | mid_text |",
-        "|---|--:|",
-        "| kill | 2 |",
-        "| sigterm | 1 |",
-        "",
-        "4 turns, 3 of them hit, 3 hits.",
-    ]
+    late.add(Starved(began=delta.at - 8, seconds=7, at=delta.at))
+
+    assert check(late.history()) == []
+
+
+def test_a_turn_may_wait_for_somebody_who_holds_its_row() -> None:
+    slow = wrong_plots.a_stop_takes_five_seconds.page()
+    stop = slow.all(StopAsked)[0]
+
+    slow.add(Fault(kind="lock", target="conversation-0", began=stop.at, ended=stop.at + 4, at=stop.at + 4))
+
+    assert check(slow.history()) == []
+
+
+def test_a_turn_may_fail_whose_provider_was_cut_off() -> None:
+    failed = wrong_records.a_sound_answer_fails.page()
+    call = failed.all(Called)[0]
+
+    failed.add(Fault(kind="provider", target="owner0.1", began=call.began + 0.1, ended=call.began + 0.2))
+
+    assert check(failed.history()) == []
+
+
+def test_checker_and_callers_agree_on_when_to_ask_again() -> None:
+    assert set(AGAIN) == {*callers.COME_BACK, *callers.REFUSED_FOR_NOW}
+
+
+def test_the_lines_that_are_never_expected_are_those_of_the_document() -> None:
+    rows = [line for line in (ROOT / "docs/deployment.md").read_text().splitlines() if "| never expected |" in line]
+
+    assert set(re.findall('"([^"]+)"', "".join(rows))) == set(NEVER)
+
+
+def test_each_cell_is_hit_in_turn_until_none_is_lacking() -> None:
+    cells = Cells(["cut", "stop"], states=["mid_text", "stopping"], goal=2)
+
+    while cells.lacking:
+        cells.hits[min(cells.emptiest({"cut", "stop"}))] += 1
+
+    assert cells.hits == {("cut", "mid_text"): 2, ("cut", "stopping"): 2, ("stop", "mid_text"): 2}
+
+
+def test_who_gave_way_to_others_is_known_to_the_machine() -> None:
+    machine = Machine()
+    machine.waited([os.getpid()])
+
+    waited = machine.waited([os.getpid()])
+
+    assert 0 <= waited < 60
 
 
 def test_a_reset_cuts_the_draft_of_a_native_viewer_at_its_offset() -> None:

@@ -1,4 +1,5 @@
-"""A short run of the harness on each database, with a seed that is always the same; `make torture` runs it for long."""
+"""A short run of the harness on each database; `make torture` runs it for long. The seed chooses what happens, which is
+always the same; when it happens, and to whom, is up to the machine."""
 
 from __future__ import annotations
 
@@ -16,6 +17,8 @@ from tests.torture.notes import VARIABLE
 from tests.torture.report import verdict
 from tests.torture.run import Plan, run
 
+HIT = 10
+"""So many turns are met by a fault at least, or the run says nothing."""
 pytestmark = pytest.mark.system
 
 
@@ -23,7 +26,7 @@ pytestmark = pytest.mark.system
 async def test_a_cluster_that_is_tortured_keeps_its_promises(
     database: Database, seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """R1-R14, R18-R21, as far as half a minute shows them."""
+    """R1-R15, R18-R21 and R24, as far as half a minute shows them."""
     plan = Plan(seed=seed, database=database, servers=3, talks=5, seconds=20)
 
     outcome = await run(plan, tmp_path)
@@ -31,7 +34,8 @@ async def test_a_cluster_that_is_tortured_keeps_its_promises(
     with capsys.disabled():
         print(f"\n{plan.command}: {outcome.turns} turns, {outcome.hit} of them hit", *outcome.cells.table(), sep="\n")
     assert not verdict(outcome)
-    assert outcome.hit >= 5
+    assert outcome.hit >= HIT
+    assert {fault for fault, _ in outcome.cells.hits} >= {"kill", "sigterm", "cut"}
 
 
 def test_every_mutant_still_finds_what_it_changes() -> None:

@@ -7,8 +7,6 @@ from typing import TypeAlias
 
 from tests.torture.checker import asking, showing, storing, surviving, telling
 from tests.torture.checker.run import Run
-from tests.torture.checker.summary import hits as hits
-from tests.torture.checker.summary import summary as summary
 from tests.torture.checker.verdict import Bounds as Bounds
 from tests.torture.checker.verdict import Findings
 from tests.torture.checker.verdict import Violation as Violation

@@ -92,6 +92,8 @@ def the_living_keep_their_turns(run: Run) -> Findings:
             awake = run.bounds.wake + run.starved(event.stored - run.bounds.wake, event.stored)
             away = [Span(span.began, span.ended + awake) for span in run.absences(before) + run.locks(turn)]
             is_its_own = before is not None and before == after
+            if run.starved(event.stored - run.bounds.lease, event.stored) > run.bounds.spare:
+                continue
             if not is_its_own and not any(span.overlaps(event.stored, event.stored) for span in away):
                 yield f"a turn was taken from {before or 'somebody'}, who was there", event
 

@@ -9,7 +9,7 @@ from tests.torture.checker.verdict import Findings
 from tests.torture.records import Logged, Ordered, TurnRow, Waited
 
 NEVER = (
-    "could not be ended; its lease will lapse",
+    "could not be ended; the keeper will go on with it",
     "the writer stumbled",
     "cannot be stored",
     "a request failed",

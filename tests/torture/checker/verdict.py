@@ -34,6 +34,9 @@ class Bounds:
     """R10: how long a turn may be without a process while another one could take it."""
     wake: float = 5.0
     """R10: how long after a pause of its process a turn may still be found lapsed."""
+    lease: float = 10.0
+    spare: float = 3.5
+    """R10: how much of a lease a living process may wait for the machine before its turns may be taken for lost."""
     stop: float = 3.0
     """R12: from the acknowledgement of a stop to `turn_ended`."""
     stop_without_redis: float = 6.0
