@@ -52,7 +52,7 @@ PREY = (
     ),
     Prey("hears_nothing", [showing.what_is_live_comes_in_time], ["cut"], database="postgres"),
     Prey("does_not_heal", [showing.what_is_live_comes_in_time], ["redis_restart"], database="postgres"),
-    Prey("renews_all", [surviving.turns_of_the_absent_are_taken_over], ["kill"]),
+    Prey("renews_all", [surviving.turns_of_the_absent_are_taken_over, storing.nothing_is_active_in_the_end], ["kill"]),
     Prey(
         "publishes_before_commit",
         [showing.events_that_were_shown_are_stored, showing.native_viewers_have_what_is_stored],

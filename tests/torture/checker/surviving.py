@@ -206,7 +206,10 @@ def tools_are_limited(run: Run) -> Findings:
             yield f"a turn had {len(rounds)} rounds of tools", turn
         for result in run.events(turn, "tool_result"):
             size, seconds = len(result.data["content"].encode()), result.data.get("duration_ms", 0) / 1000
-            if size > run.bounds.result or seconds > run.bounds.tool + 1:
+            lasted = Span(result.stored - seconds, result.stored)
+            slept = [span.length for owner in run.owners(turn) for span in run.pauses(owner) if span.overlaps(*lasted)]
+            allowed = run.bounds.tool + 1 + run.starved(*lasted) + sum(slept)
+            if size > run.bounds.result or seconds > allowed:
                 yield f"a result of {size} bytes after {seconds:.1f} s", (turn, result.seq)
 
 
