@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from history.draft import Draft, Stretch
@@ -51,9 +52,12 @@ def drop(turn_id: UUID, *, attempt: int) -> None:
 
 def sweep(*, older: float) -> int:
     """Delete what is older than so many seconds and of no turn in progress; how many rows that were."""
-    active = Turn.objects.filter(IS_ACTIVE).values("pk")
-    orphans = DeltaBatch.objects.filter(at__lt=Now() - timedelta(seconds=older)).exclude(turn_id__in=active)
-    return orphans.delete()[0]
+    return _orphans().filter(at__lt=Now() - timedelta(seconds=older)).delete()[0]
+
+
+def sweep_late(turn_ids: Collection[UUID]) -> None:
+    """Delete what is stored of these turns, if they are over."""
+    _orphans().filter(turn_id__in=turn_ids).delete()
 
 
 def drafted(draft: Draft, batches: Iterable[DeltaBatch]) -> Draft:
@@ -65,6 +69,10 @@ def drafted(draft: Draft, batches: Iterable[DeltaBatch]) -> Draft:
                 draft.append(channel, batch.text[at : at + length])
                 at += length
     return draft
+
+
+def _orphans() -> QuerySet[DeltaBatch]:
+    return DeltaBatch.objects.exclude(turn_id__in=Turn.objects.filter(IS_ACTIVE).values("pk"))
 
 
 def _statement() -> str:

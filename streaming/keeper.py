@@ -17,6 +17,7 @@ from history.compaction import Place
 from history.conf import chat_settings
 from history.connections import AWAY, own_connection, reconnect
 from history.errors import Fenced, NotFound
+from history.locks import IDLE
 from history.models import Status
 from history.status import Abandoned
 from streaming import ends
@@ -30,6 +31,10 @@ ORPHAN_AGE = 3_600.0
 
 SWEEP = ORPHAN_AGE / 10
 """Seconds between two looks for such text: each reads all that is stored of drafts."""
+
+LATE = 2 * IDLE
+"""Seconds after which nothing more comes of a turn from a process that has lost it: what that was storing at the moment
+of the loss has been committed by then, or ended by the database."""
 
 
 class Turns(Protocol):
@@ -59,6 +64,8 @@ class Keeper:
         self._began = 0.0
         self._swept_at = -math.inf
         self._tried_at: dict[UUID, float] = {}
+        self._lost_at: dict[UUID, float] = {}
+        """When turns were taken from processes that may not know it yet."""
         self._unowned: frozenset[UUID] = frozenset()
         self._thread = Thread(target=self._loop, name="verbatim-keeper", daemon=True)
 
@@ -161,6 +168,7 @@ class Keeper:
             if turn.status == Status.STOPPING or lost >= settings.max_losses:
                 place = Place(turn.conversation_id, turn.turn_id, turn.attempt)
                 compaction.end_lapsed(place, error=ends.INTERRUPTED, still=turn.still)
+                self._lost_at[turn.turn_id] = elapsed()
                 logger.warning("turn %s was left by its process and has been ended", turn.turn_id)
             elif self._turns.room() > 0:
                 attempt = turn.attempt if unheard else self._take_over(turn)
@@ -175,10 +183,17 @@ class Keeper:
 
     def _take_over(self, turn: Abandoned) -> int:
         attempt = takeover.take_over(turn, engine=self._engine, lease=chat_settings().lease)
+        self._lost_at[turn.turn_id] = elapsed()
         logger.warning("turn %s was left by its process and goes on here", turn.turn_id)
         return attempt
 
     def _sweep(self) -> None:
+        """Delete text that has come behind the end of its turn, and what is so old that nobody can want it."""
+        late = [turn_id for turn_id, lost_at in self._lost_at.items() if elapsed() - lost_at >= LATE]
+        if late:
+            batches.sweep_late(late)
+            for turn_id in late:
+                del self._lost_at[turn_id]
         if self.is_well(chat_settings().lease) and elapsed() - self._swept_at >= SWEEP:
             self._swept_at = elapsed()
             batches.sweep(older=ORPHAN_AGE)

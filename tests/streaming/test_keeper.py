@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.db.models.functions import Now
 
 from history.models import Conversation, DeltaBatch, Event, Turn
-from streaming.keeper import SWEEP, Keeper
+from streaming.keeper import LATE, SWEEP, Keeper
 from streaming.stop import Reason
 
 LEASE = 10.0
@@ -296,3 +296,22 @@ def test_what_nobody_will_come_for_is_looked_for_now_and_then(clock: Clock, mine
     get_well(mine, clock)
 
     assert (swept, left, DeltaBatch.objects.count()) == (0, 1, 0)
+
+
+@pytest.mark.django_db
+def test_what_a_process_stores_of_a_turn_that_it_has_lost_does_not_outlast_the_turn(
+    user: User, clock: Clock, mine: Keeper
+) -> None:
+    """R10, R19: it stood still in the transaction, and was killed before it heard that the turn was over."""
+    over, goes_on = running(user, status="stopping"), running(user)
+    get_well(mine, clock)
+    for turn in (over, goes_on):
+        DeltaBatch.objects.create(turn_id=turn.pk, attempt=1, hop=0, start=0, text="a", runs=[["text", 1]])
+    mine.round()
+    before = DeltaBatch.objects.count()
+
+    clock.now += LATE
+    mine.round()
+
+    assert before == 2
+    assert list(DeltaBatch.objects.values_list("turn_id", flat=True)) == [goes_on.pk]
