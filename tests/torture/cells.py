@@ -40,6 +40,11 @@ class Cells:
         return [cell for cell in self._all if self.hits[cell] < self.goal]
 
     @property
+    def is_even(self) -> bool:
+        """Whether every fault has met somebody."""
+        return set(self.faults) <= {fault for fault, _ in self.hits}
+
+    @property
     def open(self) -> list[Cell]:
         """Those that are worth hitting: what is lacking; all, if nothing is."""
         return self.lacking or self._all

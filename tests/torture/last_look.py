@@ -93,7 +93,7 @@ async def _fresh_read(world: World, conversation: str, member: Member, limit: as
     with suppress(*GONE):
         async with (
             limit,
-            asyncio.timeout(READING),
+            asyncio.timeout(READING + sum(world.late)),
             connect(address, additional_headers=world.headers, max_size=None, compression=None, proxy=None) as socket,
         ):
             while not frames or frames[-1]["type"] != "caught_up":

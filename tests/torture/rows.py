@@ -43,6 +43,11 @@ class Rows:
         rows = await self._read(f"SELECT * FROM verbatim_history_deltabatch WHERE {condition}")
         return drafts.newest(self._batch(row) | {"runs": _json(row["runs"])} for row in rows)
 
+    async def leaves_batches(self) -> bool:
+        """Whether batches are left of turns that are over."""
+        over = f"NOT EXISTS (SELECT 1 FROM verbatim_history_turn AS turn WHERE turn.id = turn_id AND turn.{ACTIVE})"
+        return bool(await self._read(f"SELECT 1 FROM verbatim_history_deltabatch WHERE {over} LIMIT 1"))
+
     async def everything(self) -> list[Record]:
         """All rows of the log, as records."""
         conversations = await self._read("SELECT * FROM verbatim_history_conversation ORDER BY created_at")

@@ -27,8 +27,8 @@ from tests.torture.world import OWNER, World
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done. A run ends when so many turns were hit, and each cell so many times, or after so many
-    seconds; if both numbers are 0, by time alone."""
+    """What is to be done. A run ends when so many turns were hit, by every fault, and each cell so many times, or after
+    so many seconds; if both numbers are 0, by time alone."""
 
     seed: int
     database: Database = "sqlite"
@@ -147,11 +147,13 @@ async def _rage(world: World, nemesis: Nemesis, plan: Plan) -> None:
 
 
 def _is_enough(nemesis: Nemesis, plan: Plan) -> bool:
-    return bool(plan.turns or plan.cell) and len(nemesis.met) >= plan.turns and not nemesis.cells.lacking
+    cells = nemesis.cells
+    return bool(plan.turns or plan.cell) and len(nemesis.met) >= plan.turns and cells.is_even and not cells.lacking
 
 
 async def _settle(world: World, *, patience: float) -> None:
-    """Wait until no turn is active and every viewer who wants it has the end, but not for ever."""
+    """Wait until no turn is active, nothing of a draft is left and every viewer who wants it has the end, but not for
+    ever."""
     with suppress(TimeoutError):
         async with asyncio.timeout(patience):
             while not await _is_quiet(world):  # noqa: ASYNC110 -- rows tell nobody
@@ -159,7 +161,7 @@ async def _settle(world: World, *, patience: float) -> None:
 
 
 async def _is_quiet(world: World) -> bool:
-    if world.asking.total() or await world.rows.turns():
+    if world.asking.total() or await world.rows.turns() or await world.rows.leaves_batches():
         return False
     staying = [(talk, viewer) for talk in world.talks for viewer in talk.viewers if not viewer.has_left]
     return all(

@@ -18,7 +18,10 @@ from tests.torture.report import verdict
 from tests.torture.run import Plan, run
 
 HIT = 10
-"""So many turns are met by a fault at least, or the run says nothing."""
+FAULTS = ("kill", "sigterm", "sigstop", "cut", "stop", "retry", "provider", "redis_restart", "postgres_restart", "lock")
+"""So many turns are hit, and each of these hits somebody, or the run says nothing."""
+PATIENCE = 90.0
+"""How long a machine that has much else to do may take for that, in seconds."""
 pytestmark = pytest.mark.system
 
 
@@ -26,8 +29,8 @@ pytestmark = pytest.mark.system
 async def test_a_cluster_that_is_tortured_keeps_its_promises(
     database: Database, seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """R1-R15, R18-R21 and R24, as far as half a minute shows them."""
-    plan = Plan(seed=seed, database=database, servers=3, talks=5, seconds=20)
+    """R1-R15, R18-R21 and R24, as far as a dozen turns show them."""
+    plan = Plan(seed=seed, database=database, servers=3, talks=4, turns=HIT, seconds=PATIENCE, faults=FAULTS)
 
     outcome = await run(plan, tmp_path)
 
@@ -35,7 +38,7 @@ async def test_a_cluster_that_is_tortured_keeps_its_promises(
         print(f"\n{plan.command}: {outcome.turns} turns, {outcome.hit} of them hit", *outcome.cells.table(), sep="\n")
     assert not verdict(outcome)
     assert outcome.hit >= HIT
-    assert {fault for fault, _ in outcome.cells.hits} >= {"kill", "sigterm", "cut"}
+    assert outcome.cells.is_even
 
 
 def test_every_mutant_still_finds_what_it_changes() -> None:
