@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, assert_never
 from urllib.parse import parse_qs
 from uuid import UUID
@@ -18,11 +18,12 @@ from access.principals import Principal, Scope
 from access.sockets import OriginRefused, principal_for_scope
 from chat.close import BY_CODE, Close
 from history.conf import chat_settings
+from history.connections import AWAY
 from history.errors import ChatError
 from streaming import engine, turns
 from streaming.cursor import Cursor, parse
 from streaming.database import in_order_thread, in_thread
-from streaming.errors import InvalidRequest, TurnActive
+from streaming.errors import Busy, InvalidRequest, TurnActive
 from streaming.follow import follow
 from streaming.frames import Accepted, AnyClientFrame, Error, Ping, Pong, Send, ServerFrame, Stop, decode, encode
 from streaming.orders import Order
@@ -46,9 +47,9 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # cha
         except OriginRefused:
             await self.close()
             return
-        except ChatError as error:
+        except (ChatError, *AWAY) as error:
             await self.accept()
-            await self._end(error)
+            await self._end(_told(error))
             return
         await self.accept()
         self._viewing = asyncio.create_task(self._view(after), name=f"verbatim viewer {self._conversation_id}")
@@ -68,8 +69,8 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # cha
             await self._show(await self._obey(frame))
         except AccessEnded as error:
             await self._end(error)
-        except ChatError as error:
-            await self._show(_refusal(error, frame))
+        except (ChatError, *AWAY) as error:
+            await self._show(_refusal(_told(error), frame))
         except Exception:  # the top of the socket
             logger.exception("a frame could not be handled")
             await self._show(Error(code="internal", message="Something went wrong on the server. Please try again."))
@@ -99,15 +100,28 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # cha
             logger.debug("a viewer is gone")
         except Exception:  # the top of the viewer's task
             logger.exception("a viewer failed")
-            await self.close(code=int(Close.INTERNAL))
+            await self._close(Close.INTERNAL)
 
     async def _show(self, frame: ServerFrame | None) -> None:
         if frame is not None:
-            await self.base_send(_message(frame))
+            with suppress(OSError):  # nobody is there any more
+                await self.base_send(_message(frame))
 
     async def _end(self, error: ChatError) -> None:
         await self._show(Error(code=error.code, message=error.message))
-        await self.close(code=int(BY_CODE[error.code]))  # daphne takes nothing but an int
+        await self._close(BY_CODE[error.code])
+
+    async def _close(self, close: Close) -> None:
+        with suppress(OSError):
+            await self.close(code=int(close))  # daphne takes nothing but an int
+
+
+def _told(error: Exception) -> ChatError:
+    """What a viewer is told of it: that the database is away is no fault of theirs, and passes."""
+    if isinstance(error, ChatError):
+        return error
+    logger.warning("the database could not be asked, who asked is to come back: %s", type(error).__name__)
+    return Busy()
 
 
 def _message(frame: ServerFrame) -> dict[str, str]:

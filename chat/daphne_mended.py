@@ -1,5 +1,5 @@
-"""Three faults of daphne 4.2 that show with large messages, when it closes sockets and when it ends, mended where it is
-in use."""
+"""Four faults of daphne 4.2 that show with large messages, when viewers vanish, when sockets are closed and at its end,
+mended where it is in use."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def mend() -> None:
     if protocol is not None and server is not None and not hasattr(server.Server, "is_mended"):
         server.Server.is_mended = True
         _let_pass_large_messages(protocol.WebSocketProtocol)
+        _tell_that_nobody_is_there(protocol.WebSocketProtocol)
         _let_pass_the_close_codes_for_servers(protocol.WebSocketProtocol)
         _let_end_with_idle_connections(server.Server)
 
@@ -33,6 +34,18 @@ def _let_pass_large_messages(protocol: Any) -> None:
             self.maxMessagePayloadSize = 0
         original(self, content, binary)
         self.maxMessagePayloadSize = limit
+
+    protocol.serverSend = server_send
+
+
+def _tell_that_nobody_is_there(protocol: Any) -> None:
+    """ASGI has an `OSError` for what is sent to a client that has gone; its WebSocket library has one of its own."""
+    original = protocol.serverSend
+
+    def server_send(self: Any, content: str | bytes, binary: bool = False) -> None:
+        if self.state in (self.STATE_CLOSING, self.STATE_CLOSED):
+            raise ConnectionResetError("the client has gone")
+        original(self, content, binary)
 
     protocol.serverSend = server_send
 

@@ -18,13 +18,13 @@ from history.connections import AWAY
 P = ParamSpec("P")
 T = TypeVar("T")
 
-READERS = 2
-"""Threads that read; who comes meanwhile waits for one."""
+READERS, ORDERERS = 2, 2
+"""Threads that read, and that take orders; who comes meanwhile waits for one."""
 PATIENCE, PAUSE = 60.0, 0.5
 """How long a database that is away is waited for, and how often it is asked, in seconds."""
 
 _readers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="verbatim-reader")
-_orderers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="verbatim-orderer")
+_orderers = ThreadPoolExecutor(max_workers=ORDERERS, thread_name_prefix="verbatim-orderer")
 
 
 async def in_thread(read: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -18,6 +18,7 @@ from access import limits
 from history import batches, compaction, status
 from history.compaction import Place
 from history.conf import chat_settings
+from history.connections import AWAY
 from history.errors import ChatError, Fenced, NotFound
 from history.events import TurnError
 from history.writer import Writer
@@ -158,8 +159,7 @@ class Tasks:
         self._coming.discard(turn_id)  # last, see `ids`
 
     def _stop(self, turn_id: UUID, reason: Reason) -> None:
-        running = self._running.get(turn_id)
-        if running is not None:
+        if running := self._running.get(turn_id):
             running.stop.request(reason)
 
     async def _run(self, turn_id: UUID, stop: Stop, *, attempt: int | None, begun: Begun | None, since: int) -> None:
@@ -171,7 +171,9 @@ class Tasks:
             if attempt is not None and self.is_ending:
                 await self._release(turn_id, attempt=attempt)
             elif attempt is not None:
-                claimed = await self._gather(turn_id, attempt=attempt, begun=begun)
+                specs = self._toolbox.specs()
+                gather = partial(gathering.gather, turn_id, attempt=attempt, tools=specs, begun=begun)
+                claimed = await patiently(gather)
                 sure = partial(self._sure, claimed.place, since=since)
                 await sure()
                 await self._perform(claimed, stop, sure=sure)
@@ -179,14 +181,10 @@ class Tasks:
             logger.info("turn %s is not ours any more", turn_id)
         except ChatError as error:
             await self._give_up(turn_id, TurnError(code=error.code, message=error.message))
-        except Exception:
-            logger.exception("turn %s failed", turn_id)
-            await self._give_up(turn_id, ends.INTERNAL)
-
-    async def _gather(self, turn_id: UUID, *, attempt: int, begun: Begun | None) -> Claimed:
-        """What the loop needs."""
-        gather = partial(gathering.gather, turn_id, attempt=attempt, tools=self._toolbox.specs(), begun=begun)
-        return await patiently(gather)
+        except Exception as error:
+            if not self._must_leave(turn_id, error):
+                logger.exception("turn %s failed", turn_id)
+                await self._give_up(turn_id, ends.INTERNAL)
 
     async def _perform(self, claimed: Claimed, stop: Stop, *, sure: Callable[[], Awaitable[None]]) -> None:
         place, profile = claimed.place, claimed.profile
@@ -284,9 +282,16 @@ class Tasks:
         """End a turn whose task failed, with what is stored of it."""
         try:
             await self._write(partial(compaction.end_broken, turn_id, engine=self._engine, error=error))
-        except Exception:
-            logger.exception("turn %s could not be ended; the keeper will go on with it", turn_id)
-            self._left.add(turn_id)
+        except Exception as error:
+            if not self._must_leave(turn_id, error):
+                logger.exception("turn %s could not be ended; the keeper will go on with it", turn_id)
+                self._left.add(turn_id)
+
+    def _must_leave(self, turn_id: UUID, error: Exception) -> bool:
+        """Whether the process ends before the database took a turn's end, or took it back."""
+        if must_leave := self.is_ending and isinstance(error, AWAY):
+            logger.warning("turn %s is left as it is; another process takes it over when its lease lapses", turn_id)
+        return must_leave
 
     async def _write(self, write: Callable[[], T]) -> T:
         """Have the writer do it."""

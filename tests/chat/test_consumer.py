@@ -1,15 +1,18 @@
-"""The socket in the test's own process: who is let in, and what a refusal is called."""
+"""The socket in the test's own process: who is let in, what a refusal is called, and what is no fault of ours."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
-from uuid import UUID
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
 from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import User
+from django.db import OperationalError
 
 from access.errors import AccessEnded, Forbidden, Unauthenticated
 from access.keys import create_key
@@ -18,7 +21,9 @@ from chat.close import BY_CODE, Close
 from chat.routing import websocket_urlpatterns
 from history import conversations
 from history.errors import ChatError, NotFound
+from streaming.database import ORDERERS, in_order_thread
 from streaming.errors import Draining, InvalidCursor
+from tests.streaming.away import failing
 
 END_THE_SOCKET: list[type[ChatError]] = [Unauthenticated, AccessEnded, Forbidden, NotFound, InvalidCursor, Draining]
 """Whatever opening and following may raise."""
@@ -54,3 +59,68 @@ async def test_a_key_that_may_not_read_sees_nothing(scopes: tuple[Scope, ...]) -
 @pytest.mark.parametrize("error", END_THE_SOCKET)
 def test_whatever_ends_a_socket_has_a_close_code(error: type[ChatError]) -> None:
     assert error.code in BY_CODE
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, bool]]:
+    """What was logged for operators to see: where, at which level, and whether with a traceback."""
+    return [(r.name, r.levelname, bool(r.exc_info)) for r in caplog.records if r.levelname not in ("DEBUG", "INFO")]
+
+
+@pytest.mark.usefixtures("async_db")
+async def test_who_comes_while_the_database_is_away_is_to_come_back(caplog: pytest.LogCaptureFixture) -> None:
+    """R19, and no traceback: it is no fault of ours."""
+    conversation_id, key = await sync_to_async(new_conversation)([Scope.READ])
+    viewer = socket(conversation_id, key=key)
+
+    async with failing([OperationalError("away")]):
+        await viewer.connect()
+        said = await viewer.receive_json_from()
+        closed = await viewer.receive_output()
+
+    assert (said["type"], said["code"]) == ("error", "busy")
+    assert closed == {"type": "websocket.close", "code": Close.INTERNAL}
+    assert told(caplog) == [("chat.consumer", "WARNING", False)]
+
+
+async def test_who_orders_while_the_database_is_away_is_to_ask_again(
+    stage: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    on = await stage([])
+    key = await sync_to_async(lambda: create_key(on.user).text)()
+    viewer = socket(on.conversation_id, key=key)
+    await viewer.connect()
+    assert (await viewer.receive_json_from())["type"] == "caught_up"
+
+    async with failing([OperationalError("away")], among=in_order_thread, threads=ORDERERS):
+        await viewer.send_json_to({"type": "stop", "turn": str(uuid4())})
+        said = await viewer.receive_json_from()
+    await viewer.disconnect()
+
+    assert (said["type"], said["code"]) == ("error", "busy")
+    assert told(caplog) == [("chat.consumer", "WARNING", False)]
+
+
+async def test_a_viewer_that_vanishes_while_something_is_sent_is_nothing_to_tell_of(
+    stage: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Servers say so by an `OSError`, to whoever sends first."""
+    on = await stage([])
+    key = await sync_to_async(lambda: create_key(on.user).text)()
+    came, failed = asyncio.Queue[dict[str, Any]](), asyncio.Queue[str]()
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] != "websocket.accept":
+            failed.put_nowait(message["type"])
+            raise ConnectionResetError
+
+    scope = socket(on.conversation_id, key=key).scope
+    application = asyncio.create_task(URLRouter(websocket_urlpatterns)(scope, came.get, send))
+    came.put_nowait({"type": "websocket.connect"})
+    sent = [await failed.get()]
+    came.put_nowait({"type": "websocket.receive", "text": '{"type": "ping"}'})
+    sent.append(await failed.get())
+    came.put_nowait({"type": "websocket.disconnect", "code": 1006})
+    await application
+
+    assert sent == ["websocket.send"] * 2
+    assert told(caplog) == []

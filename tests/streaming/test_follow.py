@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError
 
 from history.committed import Entry
 from history.draft import Draft
@@ -26,6 +26,7 @@ from streaming.frames import CaughtUp, Delta, Event, Heartbeat
 from streaming.hub import Hub
 from streaming.tail import KEPT
 from streaming.view import LARGEST
+from tests.streaming.away import failing
 
 
 def append(conversation_id: UUID, count: int) -> tuple[Entry, ...]:
@@ -121,28 +122,6 @@ async def test_who_comes_to_a_database_that_stays_away_is_told_to_come_back(
 
 def here() -> Hub:
     return Hub(asyncio.get_running_loop())
-
-
-@asynccontextmanager
-async def failing(failures: list[Exception]) -> AsyncIterator[list[Exception]]:
-    """So many statements of the threads that read fail. What is left of them."""
-    everybody = threading.Barrier(READERS)
-
-    def fail(execute: Callable[..., Any], *statement: Any) -> Any:
-        if failures:
-            raise failures.pop()
-        return execute(*statement)
-
-    def change(how: str) -> None:
-        everybody.wait(20)  # each thread changes its own
-        getattr(connection.execute_wrappers, how)(fail)
-
-    await asyncio.gather(*[in_thread(change, "append") for _ in range(READERS)])
-    try:
-        yield failures
-    finally:
-        failures.clear()
-        await asyncio.gather(*[in_thread(change, "remove") for _ in range(READERS)])
 
 
 async def until_caught_up(frames: AsyncIterator[Any]) -> AsyncIterator[Any]:

@@ -6,6 +6,8 @@ import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
+
 from history.models import Conversation, Event, Turn
 from llm.scripted import says
 from llm.types import Finish, TextDelta
@@ -102,3 +104,24 @@ async def test_a_turn_that_failed_and_could_not_be_ended_is_known_to_be_left(sta
 
     assert on.engine.tasks.has_left(broken.pk)
     await Turn.objects.filter(pk=broken.pk).aupdate(status="failed")
+
+
+async def test_what_cannot_be_given_back_as_the_process_ends_is_left_with_one_line(
+    stage: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """R20: the database is away, or there was no time; its lease lapses, and that is no fault of ours."""
+    on = await stage([])
+    conversation = await Conversation.objects.acreate(owner=on.user)
+    taken = await Turn.objects.acreate(
+        conversation=conversation, owner=on.user, status="running", attempt=2, engine=on.engine.id
+    )
+    await on.engine.drain(patience=0.0)
+
+    on.engine.tasks.launch(taken.pk, attempt=2)
+    await asyncio.sleep(0)  # it begins
+    await task_of(taken.pk)
+
+    (line,) = (record for record in caplog.records if record.name == "streaming.tasks")
+    assert (line.levelname, line.exc_info) == ("WARNING", None)
+    assert f"{taken.pk} is left as it is" in line.getMessage()
+    assert not on.engine.tasks.has_left(taken.pk)

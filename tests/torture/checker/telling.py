@@ -19,8 +19,6 @@ NEVER = (
 """Lines that docs/deployment.md says are never expected."""
 UNTYPED = ("internal", "unknown", "error")
 """Codes that say only that something is wrong here."""
-AWAY = ("OperationalError", "AdminShutdown", "autobahn.exception.Disconnected")
-"""How the tracebacks end below a line that only says that the database, or a viewer, is gone."""
 
 
 def errors_are_typed(run: Run) -> Findings:
@@ -64,7 +62,7 @@ def _is_excused(run: Run, row: TurnRow, found: str) -> bool:
 def nothing_unexpected_is_logged(run: Run) -> Findings:
     """What operators are told never to expect does not come, whatever befalls the servers."""
     for logged in run.history.of(Logged):
-        if any(line in logged.line for line in NEVER) and not logged.cause.startswith(AWAY):
+        if any(line in logged.line for line in NEVER):
             yield f"{logged.process} logged what is never expected", logged
 
 
