@@ -153,17 +153,17 @@ class Talk:
 
     async def _seen(self, order: Order) -> str:
         """The turn of an order, as soon as a viewer has seen its message."""
-        until = time.monotonic() + PATIENCE
-        while order.request_id not in self.world.seen and time.monotonic() < until:  # noqa: ASYNC110
+        has_time = self.world.patient(PATIENCE)
+        while order.request_id not in self.world.seen and has_time():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         return self.world.seen.get(order.request_id, "")
 
     async def _send(self, order: Order) -> str:
         """Order on the socket until it is accepted, or refused for good."""
         frame = {"type": "send", "request_id": order.request_id, "text": order.text}
-        name, until = f"{order.tag}-sends", time.monotonic() + PATIENCE
+        name, has_time = f"{order.tag}-sends", self.world.patient(PATIENCE)
         self.world.note(Asking(viewer=name))
-        while time.monotonic() < until:
+        while has_time():
             if (process := self.socket.process) is None:
                 await asyncio.sleep(0.1)
                 continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
@@ -56,6 +56,8 @@ class World:
     late: deque[float] = field(default_factory=lambda: deque(maxlen=round(10 / FEEL)))
     asking: Counter[str] = field(default_factory=Counter)
     """Who is owed an answer."""
+    lost: float = 0.0
+    """For how many seconds in all this machine was busy with something else."""
     held_up: float = 0.0
     """For how many of ten seconds, at worst, this machine was busy with something else; `late`: of the last ten."""
     is_over: bool = False
@@ -103,6 +105,11 @@ class World:
         """How long a viewer waits for a sign of life."""
         return PATIENT + sum(self.late)
 
+    def patient(self, seconds: float) -> Callable[[], bool]:
+        """Whether so many seconds, of those in which this machine had time for this run, are not yet over."""
+        until = time.monotonic() - self.lost + seconds
+        return lambda: time.monotonic() - self.lost < until
+
     async def feel(self) -> None:
         """Measure how busy the machine is with something else; runs as long as the run."""
         machine = Machine()
@@ -110,6 +117,7 @@ class World:
             began = time.time()
             await asyncio.sleep(FEEL)
             self.late.append(machine.waited(self.cluster.pids))
+            self.lost += self.late[-1]
             self.held_up = max(self.held_up, sum(self.late))
             self.note(Starved(began=began, seconds=round(self.late[-1], 3)))
 
@@ -130,15 +138,11 @@ class World:
     async def ended(self, turn: str, *, patience: float) -> bool:
         """Whether the turn ends within so many seconds."""
         self.watched.add(turn)
-        try:
-            async with asyncio.timeout(patience):
-                while turn not in self.over:  # noqa: ASYNC110 -- rows tell nobody
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            return False
-        finally:
-            self.watched.discard(turn)
-        return True
+        has_time = self.patient(patience)
+        while turn not in self.over and has_time():  # noqa: ASYNC110 -- rows tell nobody
+            await asyncio.sleep(0.05)
+        self.watched.discard(turn)
+        return turn in self.over
 
 
 async def lines_of(response: aiohttp.ClientResponse, *, world: World) -> AsyncIterator[bytes]:
