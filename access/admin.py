@@ -1,4 +1,4 @@
-"""API keys in the admin: made, named, revoked. The text of a new one is in the answer that made it, nowhere else."""
+"""API keys in the admin: made, limited, revoked. The text of a new one is in the answer that made it, nowhere else."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from access import admin_profiles  # noqa: F401 -- registers the profiles
 from access.keys import give_text, revoke
 from access.models import ApiKey
 from access.principals import Scope
+from access.standing import used_today
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[ApiKey]
@@ -34,6 +35,10 @@ SCOPES = (
 )
 
 
+LIMITS = ("max_turns", "turns_per_minute", "tokens_per_day", "cost_per_day")
+"""What may be changed of a key at any time, as its name may."""
+
+
 class NewKeyForm(ModelForm):
     """What a key is to be."""
 
@@ -46,7 +51,7 @@ class NewKeyForm(ModelForm):
 
     class Meta:
         model = ApiKey
-        fields = ("owner", "name", "scopes", "expires_at")
+        fields = ("owner", "name", "scopes", "expires_at", *LIMITS)
 
     def clean_expires_at(self) -> datetime | None:
         expires_at: datetime | None = self.cleaned_data["expires_at"]
@@ -74,11 +79,19 @@ class ApiKeyAdmin(ModelAdmin):
         revoked = revoke(queryset)
         self.message_user(request, f"{revoked} revoked.", messages.SUCCESS)
 
-    def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
-        return NewKeyForm.Meta.fields if obj is None else self.list_display
+    def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
+        told = ("owner", "name", "scopes", "expires_at") if obj is None else (*self.list_display, "today")
+        hint = "These come in addition to the user's. What is empty is as the settings say."
+        return (None, {"fields": told}), ("Limits", {"fields": LIMITS, "description": hint})
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
-        return () if obj is None else tuple(name for name in self.list_display if name != "name")
+        return () if obj is None else (*(name for name in self.list_display if name != "name"), "today")
+
+    @admin.display(description="today (UTC)")
+    def today(self, obj: ApiKey) -> str:
+        """What the log has of it since midnight."""
+        used = used_today(obj)
+        return f"{used.turns:,} answers, {used.tokens:,} tokens, ${used.cost:,.6f}"
 
     def get_form(self, request: HttpRequest, obj: ApiKey | None = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is None:
@@ -88,7 +101,7 @@ class ApiKeyAdmin(ModelAdmin):
     @sensitive_variables("obj", "text")
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         if change:
-            obj.save(update_fields=["name"])
+            obj.save(update_fields=["name", *LIMITS])
             return
         obj.text = give_text(obj)
         obj.save(force_insert=True)

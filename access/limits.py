@@ -8,6 +8,7 @@ process held that died is settled by whoever goes on with its turns (`access/hol
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import starmap
@@ -22,7 +23,7 @@ from django.utils import timezone
 from access import holds
 from access.errors import QuotaExceeded, RateLimited
 from access.holds import Amount, spending
-from access.models import Hold, Spending
+from access.models import ApiKey, Hold, Spending
 from access.principals import Principal, UserId
 from history.conf import chat_settings
 from history.locks import transaction_within
@@ -58,6 +59,10 @@ class Limits(NamedTuple):
         """Whether calls must be counted."""
         return self.tokens is not None or self.cost is not None
 
+    def those_of(self, turns: Iterable[Counted]) -> list[Counted]:
+        """Those of a user's turns that count for this account."""
+        return [turn for turn in turns if self.account in (0, turn.key_id)]
+
 
 class Counted(NamedTuple):
     """A turn that counts, because it is active or because it is of the last minute."""
@@ -81,9 +86,16 @@ _ACTIVE_OR_RECENT = Select(
 )
 
 
+_OF_KEY = Select(
+    lambda: ApiKey.objects.filter(pk=given(ApiKey, "pk")).values_list(
+        "max_turns", "turns_per_minute", "tokens_per_day", "cost_per_day"
+    )
+)
+
+
 def limits_of(payer: Payer) -> tuple[Limits, ...]:
-    """Those of the user and, where an API key asks, those of the key. Raises `decimal.InvalidOperation` for a cost
-    that is no number."""
+    """Those of the user and, where an API key asks, those of the key: its own, and where it has none, the settings'.
+    One query for a key, none without. Raises `decimal.InvalidOperation` for a cost that is no number."""
     told = chat_settings()
     of_user = Limits(
         "you have",
@@ -95,13 +107,14 @@ def limits_of(payer: Payer) -> tuple[Limits, ...]:
     )
     if payer.key_id is None:
         return (of_user,)
+    turns, per_minute, tokens, cost = _OF_KEY.first(pk=payer.key_id) or (None,) * 4
     return of_user, Limits(
         "this API key has",
         payer.key_id,
-        told.max_turns_per_key,
-        told.turns_per_minute_per_key,
-        told.tokens_per_day_per_key,
-        _dollars(told.cost_per_day_per_key),
+        told.max_turns_per_key if turns is None else turns,
+        told.turns_per_minute_per_key if per_minute is None else per_minute,
+        told.tokens_per_day_per_key if tokens is None else tokens,
+        _dollars(told.cost_per_day_per_key if cost is None else cost),
     )
 
 
@@ -109,13 +122,14 @@ def admit(principal: Principal) -> dict[UUID, UUID]:
     """Whether one more turn may start now. Raises `RateLimited`, which says which limit and when to come back.
 
     Returns the user's active turns by their conversation: at most one in each. The caller holds the lock on the user's
-    row, so that what is counted holds until the commit. One query, and a second one where there are limits by day.
+    row, so that what is counted holds until the commit. One query, another one for a key, and another one where there
+    are limits by day.
     """
     payer = Payer(principal.user_id, principal.key_id)
     limits = limits_of(payer)
-    turns = _turns(payer, limits)
+    turns = counted(payer, limits)
     for each in limits:
-        _check_turns(each, [turn for turn in turns if each.account in (0, turn.key_id)])
+        _check_turns(each, each.those_of(turns))
     if any(each.by_day for each in limits):
         try:
             _check_days(payer, limits)
@@ -126,18 +140,20 @@ def admit(principal: Principal) -> dict[UUID, UUID]:
     return {turn.conversation_id: turn.id for turn in turns if turn.status in ACTIVE}
 
 
-def is_by_day(payer: Payer) -> bool:
-    """Whether this payer's model calls must be reserved and settled."""
-    return any(each.by_day for each in limits_of(payer))
+def accounts_by_day(payer: Payer) -> tuple[int, ...]:
+    """The accounts on which this payer's model calls must be reserved and settled."""
+    return tuple(each.account for each in limits_of(payer) if each.by_day)
 
 
-def hold_for(payer: Payer, *, turn_id: UUID, attempt: int, most: Amount, prompt: Amount) -> Hold:
-    """What is to be held for a model call of this attempt of a turn: the most that it may use. Its prompt is what it
-    uses at least. Nothing is held before it is given to `reserve`; made once per call."""
+def hold_for(
+    payer: Payer, accounts: Iterable[int], *, turn_id: UUID, attempt: int, most: Amount, prompt: Amount
+) -> Hold:
+    """What is to be held on these accounts for a model call of this attempt of a turn: the most that it may use. Its
+    prompt is what it uses at least. Nothing is held before it is given to `reserve`; made once per call."""
     return Hold(
         owner_id=payer.owner_id,
-        accounts=[each.account for each in limits_of(payer) if each.by_day],
-        day=_today(),
+        accounts=list(accounts),
+        day=today(),
         turn_id=turn_id,
         attempt=attempt,
         tokens=most.tokens,
@@ -148,7 +164,7 @@ def hold_for(payer: Payer, *, turn_id: UUID, attempt: int, most: Amount, prompt:
 
 
 def reserve(payer: Payer, hold: Hold) -> None:
-    """Hold it, on every account that has a limit. Raises `QuotaExceeded` if nothing is left of one. For the writer's
+    """Hold it, on each of its accounts. Raises `QuotaExceeded` if nothing is left of one. For the writer's
     thread: it waits for no lock for long."""
     try:
         _reserve(payer, hold)
@@ -172,7 +188,7 @@ def _reserve(payer: Payer, hold: Hold) -> None:
             raise
 
 
-def _turns(payer: Payer, limits: tuple[Limits, ...]) -> list[Counted]:
+def counted(payer: Payer, limits: tuple[Limits, ...]) -> list[Counted]:
     """The user's active turns, and where they count, those of the last minute; the newest first."""
     rows = _ACTIVE if all(each.per_minute is None for each in limits) else _ACTIVE_OR_RECENT
     return list(starmap(Counted, rows.rows(owner=payer.owner_id)))
@@ -188,7 +204,7 @@ def _check_turns(limits: Limits, turns: list[Counted]) -> None:
     recent = [turn.recent for turn in turns if turn.recent is not None]
     if limits.per_minute is not None and len(recent) >= limits.per_minute:
         last = recent[limits.per_minute - 1] if limits.per_minute else timezone.now()
-        seconds = _seconds_until(last + MINUTE)
+        seconds = seconds_until(last + MINUTE)
         raise RateLimited(
             f"{_capital(limits.who)} asked {_many(limits.per_minute, 'time')} within a minute, as often as allowed."
             f" Try again in {seconds} seconds.",
@@ -197,10 +213,10 @@ def _check_turns(limits: Limits, turns: list[Counted]) -> None:
 
 
 def _check_days(payer: Payer, limits: tuple[Limits, ...]) -> None:
-    today = _today()
-    spent = {row.key_id: row for row in spending(payer.owner_id, [each.account for each in limits], day=today)}
+    day = today()
+    spent = {row.key_id: row for row in spending(payer.owner_id, [each.account for each in limits], day=day)}
     for each in limits:
-        _check_day(each, spent.get(each.account) or Spending(), day=today)
+        _check_day(each, spent.get(each.account) or Spending(), day=day)
 
 
 def _check_day(limits: Limits, spent: Spending, *, day: date) -> None:
@@ -215,10 +231,9 @@ def _check_day(limits: Limits, spent: Spending, *, day: date) -> None:
                 f"What {limits.who} left of today's {what} is held by answers in progress. Wait for one to end.",
                 retry_after=SOON,
             )
-        midnight = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
         raise RateLimited(
             f"{_capital(limits.who)} used up today's {what}. A new day begins at midnight UTC.",
-            retry_after=_seconds_until(midnight),
+            retry_after=seconds_until(midnight_after(day)),
         )
 
 
@@ -239,11 +254,18 @@ def _open(hold: Hold, account: int) -> None:
     )
 
 
-def _today() -> date:
+def today() -> date:
+    """The day that counts, by UTC."""
     return timezone.now().astimezone(UTC).date()
 
 
-def _seconds_until(moment: datetime) -> int:
+def midnight_after(day: date) -> datetime:
+    """When what was used on a day is forgotten."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+
+
+def seconds_until(moment: datetime) -> int:
+    """Rounded up: it is not too early then."""
     return max(1, int((moment - timezone.now()).total_seconds()) + 1)
 
 

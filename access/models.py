@@ -17,8 +17,8 @@ UNEXPIRED = Q(expires_at=None) | Q(expires_at__gt=Now())
 
 
 class ApiKey(models.Model):
-    """A key that acts for its owner, within its scopes. Of its text only the digest is here, and a prefix to tell it
-    by."""
+    """A key that acts for its owner, within its scopes and limits. Of its text only the digest is here, and a prefix to
+    tell it by. A limit that is null is as the settings have it for every key."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="verbatim_api_keys")
     name = models.CharField(max_length=100, blank=True, default="")
@@ -29,6 +29,17 @@ class ApiKey(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
+    max_turns = models.PositiveIntegerField("answers at a time", null=True, blank=True)
+    turns_per_minute = models.PositiveIntegerField("requests per minute", null=True, blank=True)
+    tokens_per_day = models.PositiveBigIntegerField(null=True, blank=True)
+    cost_per_day = models.DecimalField(
+        "US dollars per day",
+        max_digits=12,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal(0))],
+    )
 
     text: str | None = None
     """The key itself: no column, and known only to the answer that shows it."""

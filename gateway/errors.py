@@ -32,9 +32,13 @@ WORDS = {
 """What OpenAI calls what we call otherwise. All other codes are ours."""
 MALFORMED = ("text_too_long", "context_too_long", "bad_request")
 """Codes that OpenAI answers with 400, for which its clients have a class."""
+WAIT = {**RETRY_AFTER, "quota_exceeded": 5}
+"""Every 429 says when to come back: then a new turn is refused, and told for how long."""
 NO_RETRY = {"X-Should-Retry": "false"}
 """Tells OpenAI's clients, which send again on their own, that it would not help."""
 RETRY = {"X-Should-Retry": "true"}
+SOON = 120
+"""Seconds that they wait if `Retry-After` says so. Told of more, some ask again at once."""
 
 
 class BadParameter(Exception):
@@ -100,7 +104,8 @@ def refusal(error: Exception, *, keyed: bool = False) -> Refusal:
         case TurnActive(turn_id=turn_id):
             return _told(error.code, STATUS[error.code], f"{error.message} Turn: {turn_id}")
         case RateLimited(retry_after=seconds):
-            return _told(error.code, STATUS[error.code], error.message, headers={"Retry-After": str(seconds)})
+            headers = {"Retry-After": str(seconds), **({} if seconds <= SOON else NO_RETRY)}
+            return _told(error.code, STATUS[error.code], error.message, headers=headers)
         case ChatError():
             return _told(error.code, STATUS[error.code], error.message)
         case BadParameter(code=code, param=param):
@@ -154,7 +159,7 @@ def _told(
 ) -> Refusal:
     word = WORDS.get(code, code)
     told = HTTPStatus.BAD_REQUEST if code in MALFORMED else status
-    wait = {"Retry-After": str(RETRY_AFTER[code])} if code in RETRY_AFTER else {}
+    wait = {"Retry-After": str(WAIT[code])} if code in WAIT else {}
     who = {"WWW-Authenticate": "Bearer"} if told == HTTPStatus.UNAUTHORIZED else {}
     body = Envelope(ErrorBody(message=sentence, type=_type(told, word), param=param, code=word))
     return Refusal(told, body, {**wait, **who, **(headers or {})})

@@ -13,11 +13,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from access.authentication import ApiKeyAuthentication
-from access.principals import Scope
+from access.principals import Principal, Scope
 from gateway import answering, errors
 from gateway.chunks import ChatCompletion, Chunk
 from gateway.errors import Envelope
 from gateway.offers import Model, Models, offer, offers
+from gateway.quotas import headers_for
 from gateway.request import ON_DISCONNECT, ChatCompletionRequest, RequestParser, asked_in
 from history.conf import chat_settings
 from history.errors import NotFound
@@ -50,6 +51,14 @@ class GatewayView(DoorView):
     """For API keys alone: a browser's session is none. Refuses in OpenAI's words."""
 
     authentication_classes = (ApiKeyAuthentication,)
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Every answer to a key says what is left of its limits."""
+        response = super().finalize_response(request, response, *args, **kwargs)
+        if isinstance(request.auth, Principal):
+            for name, value in headers_for(request.auth).items():
+                response[name] = value
+        return response
 
     def get_exception_handler(self) -> Callable[[Exception, dict[str, Any]], HttpResponse]:
         return errors.respond

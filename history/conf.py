@@ -58,7 +58,7 @@ class ChatSettings:
     max_turns_per_user: int = 8
     """Running turns of one user; more are refused with `rate_limited`."""
     max_turns_per_key: int | None = None
-    """Running turns asked for with one API key. None, here and below: no limit."""
+    """Running turns asked for with one API key. None, here and below: no limit; a key's own limit comes first."""
     turns_per_minute_per_user: int | None = None
     """Turns that one user may start within any 60 seconds; more are refused with `rate_limited`."""
     turns_per_minute_per_key: int | None = None

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from access.limits import Payer
+from access.limits import Payer, accounts_by_day
 from access.profiles import profile_of
 from history import context, status
 from history.compaction import Place
@@ -26,10 +26,11 @@ REPLY_RESERVE = 4_096
 
 class Claimed(NamedTuple):
     """A turn that is this engine's now, and how far it had come. `budget` is what the messages of one call may have, in
-    tokens; `callers` are the tools that are not ours to run."""
+    tokens; `callers` are the tools that are not ours to run; `accounts` are those of its payer with limits by day."""
 
     place: Place
     payer: Payer
+    accounts: tuple[int, ...]
     profile: Profile
     request: ChatRequest
     callers: frozenset[str]
@@ -67,8 +68,8 @@ def gather(turn_id: UUID, *, attempt: int, tools: tuple[ToolSpec, ...], begun: B
         sampling=sampling,
         call_id=f"{turn.pk}:{attempt}",
     )
-    place = Place(turn.conversation_id, turn.pk, attempt)
-    return Claimed(place, Payer(turn.owner_id, turn.key_id), profile, request, callers, budget, last_seq, progress)
+    place, payer = Place(turn.conversation_id, turn.pk, attempt), Payer(turn.owner_id, turn.key_id)
+    return Claimed(place, payer, accounts_by_day(payer), profile, request, callers, budget, last_seq, progress)
 
 
 def _read(turn_id: UUID) -> tuple[Turn, Sequence[Said], int]:

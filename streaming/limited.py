@@ -49,10 +49,21 @@ class LimitedModel:
     """Holds the most that a call may use before it is made, and settles afterwards with what it did use: as the
     provider counts it, else as the text says that came."""
 
-    def __init__(self, model: ChatModel, *, place: Place, payer: Payer, window: int, cost: Cost, run: Writes) -> None:
+    def __init__(
+        self,
+        model: ChatModel,
+        *,
+        place: Place,
+        payer: Payer,
+        accounts: tuple[int, ...],
+        window: int,
+        cost: Cost,
+        run: Writes,
+    ) -> None:
         self._model = model
         self._place = place
         self._payer = payer
+        self._accounts = accounts
         self._window = window
         self._cost = cost
         self._run = run
@@ -75,6 +86,7 @@ class LimitedModel:
     async def _reserve(self, request: ChatRequest) -> Hold:
         hold = limits.hold_for(
             self._payer,
+            self._accounts,
             turn_id=self._place.turn_id,
             attempt=self._place.attempt,
             most=self._amount(most(request, window=self._window)),
@@ -96,9 +108,12 @@ class LimitedModel:
         return Amount(used.prompt + used.completion, self._cost(used) or Decimal(0))
 
 
-def with_limits(model: ChatModel, *, place: Place, payer: Payer, window: int, cost: Cost, run: Writes) -> ChatModel:
-    """`model`, for as long as something is left to the payer of this turn. `window` is its context window in tokens."""
-    return LimitedModel(model, place=place, payer=payer, window=window, cost=cost, run=run)
+def with_limits(
+    model: ChatModel, *, place: Place, payer: Payer, accounts: tuple[int, ...], window: int, cost: Cost, run: Writes
+) -> ChatModel:
+    """`model`, for as long as something is left on these accounts of the payer of this turn. `window` is its context
+    window in tokens."""
+    return LimitedModel(model, place=place, payer=payer, accounts=accounts, window=window, cost=cost, run=run)
 
 
 class Said:

@@ -14,7 +14,6 @@ from uuid import UUID
 
 from django.db import connections
 
-from access import limits
 from history import batches, compaction, status
 from history.compaction import Place
 from history.conf import chat_settings
@@ -273,10 +272,17 @@ class Tasks:
     def _model(self, claimed: Claimed, *, price: Cost) -> ChatModel:
         """The model of the turn's profile, within its payer's limits."""
         model = self._models(claimed.profile)
-        if not limits.is_by_day(claimed.payer):
+        if not claimed.accounts:
             return model
-        window, place = claimed.profile.context_window, claimed.place
-        return with_limits(model, place=place, payer=claimed.payer, window=window, cost=price, run=self._writer.run)
+        return with_limits(
+            model,
+            place=claimed.place,
+            payer=claimed.payer,
+            accounts=claimed.accounts,
+            window=claimed.profile.context_window,
+            cost=price,
+            run=self._writer.run,
+        )
 
     async def _give_up(self, turn_id: UUID, error: TurnError) -> None:
         """End a turn whose task failed, with what is stored of it."""

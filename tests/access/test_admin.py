@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
@@ -99,15 +100,31 @@ def test_what_cannot_be_a_key_is_not_made(admin_client: Client, user: User, wron
     assert not ApiKey.objects.exists()
 
 
-def test_only_the_name_of_a_key_can_be_changed(admin_client: Client, user: User, other_user: User) -> None:
+def test_only_the_name_and_the_limits_of_a_key_can_be_changed(
+    admin_client: Client, user: User, other_user: User
+) -> None:
     key = create_key(user, name="laptop")
     before = ApiKey.objects.values().get()
 
-    changed = {"name": "desk", "digest": "0" * 64, "prefix": "x", "owner": other_user.pk, "scopes": ["admin"]}
+    limits = {"max_turns": 2, "turns_per_minute": 20, "tokens_per_day": 10**10, "cost_per_day": Decimal("2.50")}
+    changed = {"name": "desk", **limits, "digest": "0" * 64, "prefix": "x", "owner": other_user.pk, "scopes": ["admin"]}
     admin_client.post(key_page(key.row), {**changed, "revoked_at": "", "expires_at_0": "2999-01-01"})
 
-    assert ApiKey.objects.values().get() == {**before, "name": "desk"}
+    assert ApiKey.objects.values().get() == {**before, "name": "desk", **limits}
     assert verify(key.text).name == "desk"
+
+
+def test_limits_are_given_with_a_new_key_and_taken_away(admin_client: Client, user: User) -> None:
+    make(admin_client, user, turns_per_minute="20", cost_per_day="2.5")
+    row = ApiKey.objects.get()
+    admin_client.post(key_page(row), {"name": "laptop", "turns_per_minute": "", "cost_per_day": "-1"})
+    refused = ApiKey.objects.get()
+    admin_client.post(key_page(row), {"name": "laptop", "turns_per_minute": ""})
+
+    changed = ApiKey.objects.get()
+    assert (row.turns_per_minute, row.max_turns, row.cost_per_day) == (20, None, Decimal("2.5"))
+    assert (refused.turns_per_minute, refused.cost_per_day) == (20, Decimal("2.5"))
+    assert (changed.turns_per_minute, changed.cost_per_day) == (None, None)
 
 
 def test_a_key_that_was_revoked_stays_so_when_it_is_renamed(admin_client: Client, user: User) -> None:

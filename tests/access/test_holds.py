@@ -42,7 +42,8 @@ def a_hold(turn: Turn, *, key_id: int | None = None, tokens: int, cost: str = "0
     """For a call of this turn, whose prompt costs a tenth of all."""
     most, least = Amount(tokens, Decimal(cost)), Amount(prompt, Decimal(cost) / 10)
     payer = Payer(turn.owner_id, key_id)
-    return limits.hold_for(payer, turn_id=turn.pk, attempt=turn.attempt, most=most, prompt=least)
+    accounts = limits.accounts_by_day(payer)
+    return limits.hold_for(payer, accounts, turn_id=turn.pk, attempt=turn.attempt, most=most, prompt=least)
 
 
 def reserve(turn: Turn, *, key_id: int | None = None, **amounts: Any) -> Hold:

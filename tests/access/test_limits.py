@@ -68,8 +68,8 @@ def test_nobody_is_limited_but_in_turns_at_a_time_unless_the_settings_say_so(use
         running = admit(by_key(user))
 
     assert running == dict(Turn.objects.filter(status="running").values_list("conversation_id", "pk"))
-    assert len(queries) == 1
-    assert not limits.is_by_day(Payer(user.pk, KEY))
+    assert len(queries) == 2
+    assert limits.accounts_by_day(Payer(user.pk, KEY)) == ()
 
 
 def test_a_user_has_so_many_turns_at_a_time_whoever_asks_for_them(user: User, other_user: User) -> None:
@@ -179,7 +179,7 @@ def test_the_day_of_a_key_is_its_own(user: User, spend: Callable[..., None]) -> 
         assert refused(by_key(user)).message.startswith("This API key has used up today's tokens")
 
 
-def test_all_limits_together_take_two_queries(user: User, spend: Callable[..., None]) -> None:
+def test_all_limits_together_take_three_queries(user: User, spend: Callable[..., None]) -> None:
     spend(tokens=1)
     with (
         limited(
@@ -193,7 +193,7 @@ def test_all_limits_together_take_two_queries(user: User, spend: Callable[..., N
     ):
         admit(by_key(user))
 
-    assert len(queries) == 2
+    assert len(queries) == 3
 
 
 @pytest.mark.parametrize(

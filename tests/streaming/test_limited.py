@@ -33,6 +33,7 @@ T = TypeVar("T")
 ASKS_THE_TIME = (ToolCallDelta(index=0, id="c", name="current_time", arguments="{}"), Finish(reason="tool_calls"))
 PRICED = {"name": "priced", "adapter": "demo", "prices": {"input": 1_000, "output": 10_000}, "context_window": 1_000}
 PLACE = Place(uuid4(), uuid4(), 1)
+PAID: Any = {"accounts": (0,), "window": 500, "cost": lambda usage: None}
 QUESTION = ChatRequest(messages=(UserMessage(text="What time is it?"),))
 
 
@@ -141,7 +142,7 @@ async def test_what_a_lost_process_held_keeps_nobody_from_going_on(
     settings.CHAT = {**settings.CHAT, "LEASE": 0.2, "LEASE_RENEWAL": 0.05}
     on = await stage(replies)
     payer, lost = Payer(on.user.pk), uuid4()
-    hold = limits.hold_for(payer, turn_id=lost, attempt=1, most=Amount(128_000), prompt=Amount(30))
+    hold = limits.hold_for(payer, [0], turn_id=lost, attempt=1, most=Amount(128_000), prompt=Amount(30))
     await in_thread(limits.reserve, payer, hold)
 
     await left(on, id=lost, losses=losses)
@@ -194,7 +195,7 @@ async def test_a_stop_while_it_is_being_reserved_leaves_nothing_held(
     user = await django_user_model.objects.acreate(username="ada")
     await spend(user, tokens=used)
     later, scripted = Later(), ScriptedModel([])
-    model = with_limits(scripted, place=PLACE, payer=Payer(user.pk), window=500, cost=lambda usage: None, run=later)
+    model = with_limits(scripted, place=PLACE, payer=Payer(user.pk), run=later, **PAID)
     asking = asyncio.ensure_future(anext(model.stream(QUESTION)))
     await later.asked.wait()
 
@@ -211,7 +212,7 @@ async def test_a_stop_while_it_is_being_reserved_leaves_nothing_held(
 async def test_a_reader_who_leaves_closes_the_call_before_it_is_settled(django_user_model: Any, async_db: None) -> None:
     user = await django_user_model.objects.acreate(username="ada")
     later, scripted = Later(), ScriptedModel([says("One", "Two")])
-    model = with_limits(scripted, place=PLACE, payer=Payer(user.pk), window=500, cost=lambda usage: None, run=later)
+    model = with_limits(scripted, place=PLACE, payer=Payer(user.pk), run=later, **PAID)
 
     async with aclosing(model.stream(QUESTION)) as deltas:
         first = asyncio.ensure_future(anext(deltas))
