@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-VENDORS = ("chat/static/verbatim/vendor", "tests/browser/front_end/fetch-event-source")
+VENDORS = (
+    "chat/static/verbatim/vendor",
+    "tests/browser/front_end/fetch-event-source",
+    "tests/system/openai_js",
+)
 
 
 @pytest.fixture(params=VENDORS)
