@@ -108,6 +108,8 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # cha
                 await self.base_send(_message(frame))
 
     async def _end(self, error: ChatError) -> None:
+        if self._viewing is not None and self._viewing is not asyncio.current_task():
+            self._viewing.cancel()  # nothing may follow the close
         await self._show(Error(code=error.code, message=error.message))
         await self._close(BY_CODE[error.code])
 

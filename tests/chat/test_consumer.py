@@ -16,17 +16,22 @@ from django.db import OperationalError
 
 from access.errors import AccessEnded, Forbidden, Unauthenticated
 from access.keys import create_key
+from access.models import ApiKey
 from access.principals import Scope
 from chat.close import BY_CODE, Close
 from chat.routing import websocket_urlpatterns
 from history import conversations
 from history.errors import ChatError, NotFound
+from llm.types import Finish, TextDelta
 from streaming.database import ORDERERS, in_order_thread
 from streaming.errors import Draining, InvalidCursor
 from tests.streaming.away import failing
+from tests.streaming.conftest import has_ended
 
 END_THE_SOCKET: list[type[ChatError]] = [Unauthenticated, AccessEnded, Forbidden, NotFound, InvalidCursor, Draining]
 """Whatever opening and following may raise."""
+WAIT = 20.0
+"""How long a machine that has much else to do may take for an answer, in seconds."""
 
 
 def new_conversation(scopes: Iterable[Scope]) -> tuple[UUID, str]:
@@ -48,9 +53,9 @@ async def test_a_key_that_may_not_read_sees_nothing(scopes: tuple[Scope, ...]) -
     conversation_id, key = await sync_to_async(new_conversation)(scopes)
     refused = socket(conversation_id, key=key)
 
-    await refused.connect()
-    said = await refused.receive_json_from()
-    closed = await refused.receive_output()
+    await refused.connect(timeout=WAIT)
+    said = await refused.receive_json_from(timeout=WAIT)
+    closed = await refused.receive_output(timeout=WAIT)
 
     assert (said["type"], said["code"]) == ("error", "forbidden")
     assert closed == {"type": "websocket.close", "code": Close.FORBIDDEN}
@@ -73,9 +78,9 @@ async def test_who_comes_while_the_database_is_away_is_to_come_back(caplog: pyte
     viewer = socket(conversation_id, key=key)
 
     async with failing([OperationalError("away")]):
-        await viewer.connect()
-        said = await viewer.receive_json_from()
-        closed = await viewer.receive_output()
+        await viewer.connect(timeout=WAIT)
+        said = await viewer.receive_json_from(timeout=WAIT)
+        closed = await viewer.receive_output(timeout=WAIT)
 
     assert (said["type"], said["code"]) == ("error", "busy")
     assert closed == {"type": "websocket.close", "code": Close.INTERNAL}
@@ -88,13 +93,13 @@ async def test_who_orders_while_the_database_is_away_is_to_ask_again(
     on = await stage([])
     key = await sync_to_async(lambda: create_key(on.user).text)()
     viewer = socket(on.conversation_id, key=key)
-    await viewer.connect()
-    assert (await viewer.receive_json_from())["type"] == "caught_up"
+    await viewer.connect(timeout=WAIT)
+    assert (await viewer.receive_json_from(timeout=WAIT))["type"] == "caught_up"
 
     async with failing([OperationalError("away")], among=in_order_thread, threads=ORDERERS):
         await viewer.send_json_to({"type": "stop", "turn": str(uuid4())})
-        said = await viewer.receive_json_from()
-    await viewer.disconnect()
+        said = await viewer.receive_json_from(timeout=WAIT)
+    await viewer.disconnect(timeout=WAIT)
 
     assert (said["type"], said["code"]) == ("error", "busy")
     assert told(caplog) == [("chat.consumer", "WARNING", False)]
@@ -123,4 +128,29 @@ async def test_a_viewer_that_vanishes_while_something_is_sent_is_nothing_to_tell
     await application
 
     assert sent == ["websocket.send"] * 2
+    assert told(caplog) == []
+
+
+async def test_nothing_follows_a_close_for_whoever_may_not_look_any_more(
+    stage: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S3: a server takes it for a fault of ours."""
+    more = asyncio.Event()
+    on = await stage([[TextDelta(text="Hello"), more, TextDelta(text=", Ada."), Finish(reason="stop")]])
+    key = await sync_to_async(create_key)(on.user)
+    viewer = socket(on.conversation_id, key=key.text)
+    await viewer.connect(timeout=WAIT)
+    await on.send()
+    said = [await viewer.receive_json_from(timeout=WAIT)]
+    while said[-1]["type"] != "delta":
+        said.append(await viewer.receive_json_from(timeout=WAIT))
+
+    await ApiKey.objects.all().adelete()
+    await viewer.send_json_to({"type": "stop", "turn": str(uuid4())})
+    last = [await viewer.receive_output(timeout=WAIT) for _ in range(2)]
+    more.set()
+    await on.watch(until=has_ended())
+
+    assert [message["type"] for message in last] == ["websocket.send", "websocket.close"]
+    assert await viewer.receive_nothing()
     assert told(caplog) == []
