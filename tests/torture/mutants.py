@@ -19,6 +19,7 @@ from django.db.models.functions import Now
 import tests.torture.stage  # noqa: F401 -- they run on it
 from config.asgi import application as application  # sets Django up, which the imports below need
 from history import batches, committed, compaction, log, status, takeover
+from history.conf import chat_settings
 from history.events import TurnEnded, TurnRestarted
 from history.models import ACTIVE, Conversation, Event, Turn
 from history.progress import progress_of
@@ -86,11 +87,14 @@ def does_not_heal() -> None:
 
 def renews_all() -> None:
     """Leases of all turns are prolonged, whoever lives."""
+    renewed = Pulse.renewed
 
-    def renew(turn_ids: object, *, engine: UUID, lease: float) -> None:
-        Turn.objects.filter(status__in=ACTIVE).update(lease_expires_at=Now() + timedelta(seconds=lease))
+    def renew(self: Pulse, began: float) -> None:
+        lease = timedelta(seconds=chat_settings().lease)
+        Turn.objects.filter(status__in=ACTIVE).update(lease_expires_at=Now() + lease)
+        renewed(self, began)
 
-    put(status, "renew", renew)
+    put(Pulse, "renewed", renew)
 
 
 def publishes_before_commit() -> None:
