@@ -30,7 +30,7 @@ WORDS = {
     "context_too_long": "context_length_exceeded",
 }
 """What OpenAI calls what we call otherwise. All other codes are ours."""
-MALFORMED = ("text_too_long", "context_too_long", "bad_request")
+MALFORMED = ("text_too_long", "context_too_long", "bad_request", "image_refused")
 """Codes that OpenAI answers with 400, for which its clients have a class."""
 WAIT = {**RETRY_AFTER, "quota_exceeded": 5}
 """Every 429 says when to come back: then a new turn is refused, and told for how long."""

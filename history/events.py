@@ -46,8 +46,9 @@ class CallerResult(Data, frozen=True):
 
 class UserMessage(Data, frozen=True):
     """A turn begins. `parent` is the turn it follows, `replaces` the turn it is another version of (turn ids). What is
-    not only text has all its `parts`. `results` answer the parent's calls of the caller's own tools; where there are
-    `results`, also none, a message without text is not a person's, who has said nothing."""
+    not only text has all its `parts`; viewers get a `data:` URL only up to its comma, without the image. `results`
+    answer the parent's calls of the caller's own tools; where there are `results`, also none, a message without text
+    is not a person's, who has said nothing."""
 
     text: str
     parts: tuple[Part, ...] | UnsetType = UNSET

@@ -82,6 +82,12 @@ class BadRequest(ModelError):
     code = "bad_request"
 
 
+class ImageRefused(BadRequest):
+    """The model refused an image. Choose a model that takes images, or send another one."""
+
+    code = "image_refused"
+
+
 class AuthenticationFailed(ModelError):
     """The model refused this site's credentials. Please tell the site's operator."""
 

@@ -13,6 +13,7 @@ from llm.errors import (
     AuthenticationFailed,
     BadRequest,
     ContextTooLong,
+    ImageRefused,
     ModelError,
     NotStreaming,
     RateLimited,
@@ -26,6 +27,8 @@ _TOO_LONG_WORDS = re.compile(
     r"|reduce the length",
     re.IGNORECASE,
 )
+_IMAGE_WORDS = re.compile(r"image_url|(?<![\w-])images?(?![\w-])", re.IGNORECASE)
+"""Not as a part of a model's name."""
 _STATUS_OF_CODE = {
     "rate_limit_exceeded": 429,
     "rate_limit_error": 429,
@@ -56,6 +59,8 @@ def error_of_status(status: int, *, headers: Mapping[str, str], body: Json) -> M
         return ContextTooLong(status=status)
     if status == 408 or status >= 500:
         return Unavailable(status=status, retry_after=_retry_after(headers))
+    if status in (400, 404, 415, 422) and _IMAGE_WORDS.search(str(told.get("message"))):
+        return ImageRefused(status=status)
     return BadRequest(status=status)
 
 

@@ -136,8 +136,19 @@ def event_frame(entry: Entry, *, cursor: Cursor) -> Event:
         kind=entry.kind,
         turn=wire_id(entry.turn_id),
         at=wire_time(entry.at),
-        data=entry.data,
+        data=shown(entry),
     )
+
+
+def shown(entry: Entry) -> dict[str, Any]:
+    """The data of an event as viewers get it: images without their bytes, which may be too many for one frame."""
+    parts = entry.data.get("parts") if entry.kind == Kind.USER_MESSAGE else None
+    return {**entry.data, "parts": list(map(_without_bytes, parts))} if parts else entry.data
+
+
+def _without_bytes(part: dict[str, Any]) -> dict[str, Any]:
+    kind, _, encoded = str(part.get("url", "")).partition(",")
+    return {**part, "url": f"{kind},"} if encoded and kind.lower().startswith("data:") else part
 
 
 def wire_time(at: datetime) -> str:

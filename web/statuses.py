@@ -29,6 +29,7 @@ OF_FAILED_TURN = {
     "unknown_model": HTTPStatus.NOT_FOUND,
     "context_too_long": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "bad_request": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "image_refused": HTTPStatus.UNPROCESSABLE_ENTITY,
     "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
     "quota_exceeded": HTTPStatus.TOO_MANY_REQUESTS,
     "internal": HTTPStatus.INTERNAL_SERVER_ERROR,

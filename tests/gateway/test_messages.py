@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -12,7 +14,10 @@ from history.models import Event, Turn
 from llm import types as llm
 from llm.scripted import says
 from llm.types import ImagePart, Sampling, TextPart, ToolCall
+from streaming.follow import follow
+from streaming.frames import CaughtUp, encode
 from tests.asgi import ask
+from tests.chat.conftest import CONVERSATIONS
 from tests.gateway.conftest import ADDRESS, SAY_HI
 
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
@@ -152,6 +157,28 @@ async def test_images_reach_the_model_in_their_place_now_and_later(door: Any) ->
 
     assert first == (llm.UserMessage(text="What is this?", parts=parts),)
     assert told(at.on)[0] == first[0]
+
+
+async def test_viewers_are_told_that_there_is_an_image_without_its_bytes(door: Any) -> None:
+    """A frame may be larger than a client of WebSockets takes: many take 1 MiB."""
+    large = f"{PIXEL.partition(',')[0]},{'A' * 2_000_000}"
+    at = await door([says("Large.")])
+
+    asked: Any = [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": large}}]
+    answer = await at.ask([{"role": "user", "content": asked}])
+    turn = await Turn.objects.aget(pk=answer.id.removeprefix("chatcmpl-"))
+    seen: list[Any] = []
+    async with aclosing(follow(turn.conversation_id, hub=at.on.engine.hub)) as frames:
+        while not isinstance(seen[-1] if seen else None, CaughtUp):
+            seen.append(await anext(frames))
+    listed = await ask("GET", f"{CONVERSATIONS}{turn.conversation_id}/events/", headers=at.headers)
+
+    parts = [asked[0], {"type": "image", "url": "data:image/gif;base64,"}]
+    [heard] = told(at.on)
+    assert max(len(encode(frame)) for frame in seen) < 2**16
+    assert seen[0].data["parts"] == json.loads(listed.body)["events"][0]["data"]["parts"] == parts
+    assert isinstance(heard, llm.UserMessage)
+    assert heard.parts[1] == ImagePart(url=large)
 
 
 async def test_an_image_alone_is_a_message(door: Any) -> None:

@@ -167,7 +167,7 @@ SCRIPTS = {
 Refused: TypeAlias = tuple[dict[str, Any], type[openai.APIStatusError], int, str]
 REFUSED: list[Refused] = [
     ({"n": 2}, openai.BadRequestError, 400, "invalid_value"),
-    ({"messages": named("no-images")}, openai.BadRequestError, 400, "bad_request"),
+    ({"messages": named("no-images")}, openai.BadRequestError, 400, "image_refused"),
     ({"messages": named("too-long")}, openai.BadRequestError, 400, "context_length_exceeded"),
     ({"options": {"api_key": "sk-wrong"}}, openai.AuthenticationError, 401, "invalid_api_key"),
     ({"model": "none"}, openai.NotFoundError, 404, "model_not_found"),

@@ -35,8 +35,8 @@ export class HopView {
       .map(([, call]) => ({ name: call.name ?? "", arguments: call.text, state: "preparing", result: null })));
   }
 
-  /** @param {import("./turns.js").Hop} hop @param {boolean} active  whether tools without result are still running */
-  showFinal(hop, active) {
+  /** @param {import("./turns.js").Hop} hop @param {import("./turns.js").Turn["end"]} end  of its turn */
+  showFinal(hop, end) {
     if (this.final !== hop.text) {
       this.textStream.end(hop.text);
       if (hop.reasoning !== "") this.thoughtStream.end(hop.reasoning);
@@ -45,7 +45,7 @@ export class HopView {
     this.reasoning.hidden = hop.reasoning === "";
     if (this.element.classList.contains("live")) this.endThought();
     this.element.classList.remove("live");
-    this.showCalls(hop.calls.map((call) => ({ ...call, state: stateOf(call, active) })));
+    this.showCalls(hop.calls.map((call) => ({ ...call, state: stateOf(call, end) })));
   }
 
   grow(channel, stream, pieces) {
@@ -90,7 +90,8 @@ export class HopView {
   }
 }
 
-function stateOf(call, active) {
-  if (call.result === null) return active ? "running" : "interrupted";
+function stateOf(call, end) {
+  if (call.result === null && end === null) return "running";
+  if (call.result === null) return end.finishReason === "tool_calls" ? "left" : "interrupted";
   return call.result.isError ? "error" : "done";
 }

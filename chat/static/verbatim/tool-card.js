@@ -10,7 +10,7 @@ const PREVIEW = 120; // characters
  * @typedef {Object} CallView
  * @property {string} name
  * @property {string} arguments  JSON text, perhaps unfinished
- * @property {"preparing"|"running"|"done"|"error"|"interrupted"} state
+ * @property {"preparing"|"running"|"done"|"error"|"interrupted"|"left"} state  left: to the program that asked
  * @property {import("./turns.js").ToolResult|null} result
  */
 
@@ -20,8 +20,9 @@ const STATE_LABEL = {
   done: "Done",
   error: "Failed",
   interrupted: "Interrupted",
+  left: "Left to the caller",
 };
-const STATE_ICON = { done: "check", error: "warning", interrupted: "warning" };
+const STATE_ICON = { done: "check", error: "warning", interrupted: "warning", left: "right" };
 
 /** @param {CallView} call @returns {HTMLElement} */
 export function toolCard(call) {
@@ -42,7 +43,7 @@ export function toolCard(call) {
 }
 
 function stateLabel({ state, result }) {
-  if (state === "done") return duration(result.durationMs);
+  if (state === "done" && result.durationMs > 0) return duration(result.durationMs);
   if (state === "error" && result.durationMs > 0) return `${STATE_LABEL.error} after ${duration(result.durationMs)}`;
   return STATE_LABEL[state];
 }

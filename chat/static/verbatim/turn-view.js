@@ -4,6 +4,7 @@ import { actionButton, el, icon, morph } from "./dom.js";
 import { DISLIKE, LIKE } from "./feedback.js";
 import { cost, duration, tokenParts, tokens } from "./format.js";
 import { HopView } from "./hop-view.js";
+import { pointTo, safeAddress } from "./links.js";
 
 /**
  * @typedef {Object} Place  where a turn stands among the others
@@ -25,13 +26,14 @@ export class TurnView {
   /** @param {string} id  of the turn, or a request id while it has none */
   constructor(id) {
     this.bubble = el("div", { class: "bubble" });
+    this.images = el("ul", { class: "said-images" });
     this.saidRow = el("div", { class: "row-actions" });
     this.hops = el("div", { class: "hops" });
     this.state = el("div", { class: "answer-state" });
     this.footer = el("div", { class: "row-actions answer-actions" });
     this.comment = el("div", { class: "comment" });
     this.remark = el("div", { class: "remark" }, [this.comment]);
-    this.said = el("div", { class: "said" }, [heading("You said"), this.bubble, this.saidRow]);
+    this.said = el("div", { class: "said" }, [heading("You said"), this.images, this.bubble, this.saidRow]);
     this.answer = el("div", { class: "answer" }, [heading("Answer"), this.hops, this.state, this.footer, this.remark]);
     this.element = el("article", { class: "turn", "data-turn": id }, [this.said, this.answer]);
     /** @type {HopView[]} */
@@ -50,7 +52,10 @@ export class TurnView {
     this.turn = turn;
     this.mayRetry = place.idle && place.last;
     if (this.bubble.textContent !== turn.text) this.bubble.textContent = turn.text;
-    turn.hops.forEach((hop, index) => this.hopView(index).showFinal(hop, turn.end === null));
+    this.fill(this.images, turn.images.map(image));
+    this.said.hidden = turn.text === "" && turn.images.length === 0;
+    this.bubble.hidden = turn.text === "";
+    turn.hops.forEach((hop, index) => this.hopView(index).showFinal(hop, turn.end));
     this.showDraft(draft);
     this.fill(this.saidRow, saidActions(turn, place));
     this.fill(this.footer, turn.end === null ? [] : answerActions(turn, place));
@@ -86,6 +91,13 @@ export class TurnView {
 
 function heading(text) {
   return el("h2", { class: "visually-hidden" }, [text]);
+}
+
+/** A page loads nothing from elsewhere, and an image that came with the message stays at the server: a line for each. */
+function image(url) {
+  const link = el("a", {}, [safeAddress(url) ?? `Image (${url.match(/^data:image\/([\w.+-]+)/i)?.[1] ?? "unknown"})`]);
+  pointTo(link, url);
+  return el("li", {}, [link]);
 }
 
 function dots(label) {

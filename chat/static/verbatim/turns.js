@@ -11,6 +11,7 @@
  * @property {string|null} parent
  * @property {string|null} requestId
  * @property {string} text  what the person said
+ * @property {string[]} images  addresses, or what kind of image it was
  * @property {string} model
  * @property {Hop[]} hops  finished ones; the draft is the one in progress
  * @property {boolean} restarted
@@ -68,6 +69,7 @@ function plant(tree, { turn: id, seq, at, data }) {
     parent,
     requestId: data.request_id ?? null,
     text: data.text,
+    images: (data.parts ?? []).filter((part) => part.type === "image").map((part) => part.url),
     model: data.model ?? "",
     hops: [],
     restarted: false,
@@ -75,6 +77,13 @@ function plant(tree, { turn: id, seq, at, data }) {
   });
   tree.children.set(parent, [...(tree.children.get(parent) ?? []), id]);
   tree.newest = id;
+  for (const result of data.results ?? []) answer(tree.turns.get(parent), result);
+}
+
+/** A program has answered a call that the turn before left to it. */
+function answer(turn, { tool_call_id, content }) {
+  const call = turn?.hops.at(-1)?.calls.find(({ id, result }) => id === tool_call_id && result === null);
+  if (call !== undefined) call.result = { content, isError: false, durationMs: 0, sources: [] };
 }
 
 const GROW = {
