@@ -47,6 +47,10 @@ class Cable:
         """Reset the connection whose answer first comes to these words, a regular expression. They still arrive."""
         self._breaks_behind = re.compile(words, re.DOTALL)
 
+    def hang_up(self) -> None:
+        """Break every connection, and let nobody in any more."""
+        self._call(self._hang_up())
+
     def hold(self) -> None:
         """Let no answer arrive until `let_go`."""
         self._loop.call_soon_threadsafe(self._flows.clear)
@@ -115,6 +119,10 @@ class Cable:
                     self._breaks_behind = None
                     _reset_when_closed(client)
                     return
+
+    async def _hang_up(self) -> None:
+        self._server.close()
+        await self._cut(reset=True)
 
     async def _cut(self, *, reset: bool) -> None:
         lines = list(self._lines.items())

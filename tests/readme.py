@@ -1,8 +1,9 @@
-"""The README's examples, so that tests can do what it says."""
+"""The examples in the documents, so that tests can do what they say."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from tests.provider import ROOT
 
@@ -10,7 +11,12 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def example(name: str) -> str:
-    """The example for the file of that name, which its first line tells. Raises `KeyError`."""
+    """README's example for the file of that name, which its first line tells. Raises `KeyError`."""
+    return examples(ROOT / "README.md")[name]
+
+
+def examples(document: Path) -> dict[str, str]:
+    """All of a document's, by the file that their first line names."""
     pattern = re.compile(r"^```python\n# (\S+?),.*?\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
-    blocks: list[tuple[str, str]] = pattern.findall(README)
-    return dict(blocks)[name]
+    blocks: list[tuple[str, str]] = pattern.findall(document.read_text(encoding="utf-8"))
+    return dict(blocks)

@@ -1,0 +1,48 @@
+"""Talk to a Verbatim site from Python; README.md has examples."""
+
+from verbatim_client.answers import Answer, TurnError
+from verbatim_client.conversation import AsyncRemoteConversation
+from verbatim_client.errors import (
+    Busy,
+    ConversationClosed,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    RateLimited,
+    Refused,
+    RequestConflict,
+    ServerFault,
+    TextTooLong,
+    TurnActive,
+    TurnFailed,
+    Unauthenticated,
+    UnknownModel,
+    Unreachable,
+    VerbatimError,
+)  # fmt: skip
+from verbatim_client.frames import (
+    Accepted,
+    CaughtUp,
+    Connected,
+    Delta,
+    Disconnected,
+    Error,
+    Event,
+    Frame,
+    Heartbeat,
+    News,
+    Pong,
+    Reset,
+    Unknown,
+)  # fmt: skip
+from verbatim_client.log import Call, Draft, Log, Piece
+from verbatim_client.sync import RemoteConversation
+from verbatim_client.telling import Withdrawn
+
+__all__ = [
+    "Accepted", "Answer", "AsyncRemoteConversation", "Busy", "Call", "CaughtUp", "Connected", "ConversationClosed",
+    "Delta", "Disconnected", "Draft", "Error", "Event", "Forbidden", "Frame", "Heartbeat", "InvalidRequest", "Log",
+    "News", "NotFound", "Piece", "Pong", "RateLimited", "Refused", "RemoteConversation", "RequestConflict", "Reset",
+    "ServerFault", "TextTooLong", "TurnActive", "TurnError", "TurnFailed", "Unauthenticated", "Unknown", "UnknownModel",
+    "Unreachable", "VerbatimError", "Withdrawn",
+]  # fmt: skip
