@@ -140,10 +140,10 @@ async def test_nothing_follows_a_close_for_whoever_may_not_look_any_more(
     key = await sync_to_async(create_key)(on.user)
     viewer = socket(on.conversation_id, key=key.text)
     await viewer.connect(timeout=WAIT)
+    assert (await viewer.receive_json_from(timeout=WAIT))["type"] == "caught_up"
     await on.send()
-    said = [await viewer.receive_json_from(timeout=WAIT)]
-    while said[-1]["type"] != "delta":
-        said.append(await viewer.receive_json_from(timeout=WAIT))
+    while (await viewer.receive_json_from(timeout=WAIT))["type"] != "delta":
+        pass
 
     await ApiKey.objects.all().adelete()
     await viewer.send_json_to({"type": "stop", "turn": str(uuid4())})
