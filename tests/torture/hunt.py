@@ -61,7 +61,13 @@ PREY = (
     ),
     Prey("batches_after_compaction", [storing.nothing_is_stored_twice], ["cut"]),
     Prey("takes_from_the_living", [surviving.the_living_keep_their_turns], ["cut"], database="postgres"),
-    Prey("forgets_results", [surviving.finished_tools_are_not_executed_again], ["kill"], ["mid_tool"]),
+    Prey(
+        "forgets_results",
+        [surviving.finished_tools_are_not_executed_again],
+        ["kill"],
+        ["mid_tool"],
+        scripts=["pays", "plans"],
+    ),
     Prey(
         "repeats_any_tool",
         [surviving.tools_are_repeated_only_if_that_is_harmless],

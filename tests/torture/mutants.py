@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from inspect import isfunction, signature
 from typing import Any
 from uuid import UUID
 
@@ -41,8 +42,13 @@ from tools.toolbox import Toolbox
 
 
 def put(owner: Any, name: str, value: Any) -> None:
-    """Put it in the place of something. Raises `AttributeError` if there is nothing of that name any more."""
-    getattr(owner, name)
+    """Put it in the place of something. Raises `AttributeError` if there is nothing of that name any more, and
+    `TypeError` if it cannot be called as that is."""
+    there = getattr(owner, name)
+    if isfunction(there):
+        given = signature(there).parameters.values()
+        named = {each.name: None for each in given if each.kind is each.KEYWORD_ONLY}
+        signature(value).bind(*(None for each in given if each.kind is each.POSITIONAL_OR_KEYWORD), **named)
     setattr(owner, name, value)
 
 
@@ -226,8 +232,8 @@ def no_limit_of_rounds() -> None:
     """A model may call tools as often as it likes."""
     begin = Hop.__init__
 
-    def never_last(self: Hop, number: int, *, model: str, last: bool) -> None:
-        begin(self, number, model=model, last=False)
+    def never_last(self: Hop, number: int, **options: Any) -> None:
+        begin(self, number, **{**options, "last": False})
 
     put(Hop, "__init__", never_last)
 

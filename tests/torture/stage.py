@@ -44,7 +44,7 @@ def noting(play: Callable[..., AsyncGenerator[Item, None]]) -> Callable[..., Asy
     @wraps(play)
     async def noted(*args: Any, **options: Any) -> AsyncGenerator[Item, None]:
         turn = options["context"].turn
-        asked = True
+        asked, calls = True, 0
         note("asks", turn=turn)
         async with aclosing(play(*args, **options)) as items:
             async for item in items:
@@ -56,7 +56,8 @@ def noting(play: Callable[..., AsyncGenerator[Item, None]]) -> Callable[..., Asy
                 yield item
                 if isinstance(item, AssistantMessage | ToolResult):
                     asked = True
-                    note("tools" if isinstance(item, AssistantMessage) else "asks", turn=turn)
+                    calls = len(item.tool_calls) if isinstance(item, AssistantMessage) else calls - 1
+                    note("tools" if calls > 0 else "asks", turn=turn)
         note("ended", turn=turn)
 
     return noted
