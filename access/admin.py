@@ -75,7 +75,7 @@ class ApiKeyAdmin(ModelAdmin):
 
     @admin.action(description="Revoke the selected keys", permissions=["change"])
     def revoke_keys(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        """They stop working at once, and open streams within a minute."""
+        """They stop working at once, and open streams as soon as all processes have heard of it."""
         revoked = revoke(queryset)
         self.message_user(request, f"{revoked} revoked.", messages.SUCCESS)
 

@@ -11,10 +11,13 @@ class AccessConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the checks, and have a process see at once what it changes in the table of profiles."""
+        """Register the checks, and have it seen at once what changes in the tables of profiles and of keys."""
         from access import checks  # noqa: F401
-        from access.models import Profile
+        from access.keys import tell_rights_changed
+        from access.models import ApiKey, Profile
         from access.profiles import changed
 
         for signal, sender in ((post_save, Profile), (post_delete, Profile), (m2m_changed, Profile.groups.through)):
             signal.connect(changed, sender=sender, dispatch_uid="verbatim profiles")
+        for signal in (post_save, post_delete):
+            signal.connect(tell_rights_changed, sender=ApiKey, dispatch_uid="verbatim keys")

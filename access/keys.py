@@ -8,11 +8,14 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.db.models.functions import Now
+from django.dispatch import Signal
 
 from access.errors import Unauthenticated
 from access.models import UNEXPIRED, UNREVOKED, ApiKey
@@ -25,6 +28,10 @@ HEADERS = ("x-api-key", "x-session-api-key")
 USE_IS_STALE = ExpressionWrapper(
     Q(last_used_at=None) | Q(last_used_at__lt=Now() - timedelta(minutes=1)), output_field=BooleanField()
 )
+
+
+rights_changed = Signal()
+"""Sent after each commit with which a key may do less than before, in the thread that made it."""
 
 
 class NewKey(NamedTuple):
@@ -86,12 +93,21 @@ def verify(text: str) -> ApiKey:
 
 def principal_of_key(row: ApiKey) -> Principal:
     """The principal a key speaks for."""
-    return Principal(user_id=row.owner_id, key_id=row.pk, scopes=known(row.scopes))
+    return Principal(user_id=row.owner_id, key_id=row.pk, expires_at=row.expires_at, scopes=known(row.scopes))
 
 
 def revoke(keys: QuerySet[ApiKey]) -> int:
     """Make keys useless for good; returns how many were not yet."""
-    return keys.filter(UNREVOKED).update(revoked_at=Now())
+    revoked = keys.filter(UNREVOKED).update(revoked_at=Now())
+    if revoked:
+        tell_rights_changed()
+    return revoked
+
+
+def tell_rights_changed(*, created: bool = False, **_: object) -> None:
+    """Tell whoever listens, once the transaction that is open now has committed: also as a receiver of `post_save`."""
+    if not created:
+        transaction.on_commit(partial(rights_changed.send_robust, sender=ApiKey))
 
 
 def _digest(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeAlias
 
@@ -27,12 +28,13 @@ class Scope(StrEnum):
 class Principal:
     """A user, through an API key (`key_id`) or a browser session (`session_key`), with what they may do.
 
-    `session_hash` is what Django ties a session to the user's password by."""
+    `session_hash` is what Django ties a session to the user's password by, `expires_at` when a key ends by itself."""
 
     user_id: UserId
     key_id: int | None = None
     session_key: str | None = None
     session_hash: str | None = field(default=None, repr=False)
+    expires_at: datetime | None = field(default=None, compare=False)
     scopes: frozenset[Scope] = frozenset({Scope.READ, Scope.CHAT})
 
     def require(self, scope: Scope) -> None:

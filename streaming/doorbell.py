@@ -30,13 +30,15 @@ AGAIN = 0.5
 
 class Ring(msgspec.Struct, omit_defaults=True):
     """What one message says: which conversations have new `events`, and the number of the newest (0: ask), which have
-    `drafts` that have grown in the database, which turns are to stop (`stops`), whether one was `released`."""
+    `drafts` that have grown in the database, which turns are to stop (`stops`), whether one was `released`, and whether
+    somebody may have lost a right (`rights`)."""
 
     sender: str = ""
     events: dict[str, int] = {}
     drafts: set[str] = set()
     stops: set[str] = set()
     released: bool = False
+    rights: bool = False
 
 
 ready(Ring)
@@ -70,10 +72,11 @@ class Doorbell:
         drafts: Iterable[UUID] = (),
         stop: UUID | None = None,
         released: bool = False,
+        rights: bool = False,
     ) -> None:
         """Tell the others; may be called from any thread. An event is told by its conversation and number."""
         with suppress(RuntimeError):  # the loop is closed: this process ends
-            self._loop.call_soon_threadsafe(self._add, event, tuple(drafts), stop, released)
+            self._loop.call_soon_threadsafe(self._add, event, tuple(drafts), stop, released, rights)
 
     async def send(self) -> None:
         """Ring, as long as the process lives."""
@@ -127,7 +130,14 @@ class Doorbell:
             if ring.sender != self._me:
                 self._heard(ring)
 
-    def _add(self, event: tuple[UUID, int] | None, drafts: tuple[UUID, ...], stop: UUID | None, released: bool) -> None:
+    def _add(
+        self,
+        event: tuple[UUID, int] | None,
+        drafts: tuple[UUID, ...],
+        stop: UUID | None,
+        released: bool,
+        rights: bool,
+    ) -> None:
         ring = self._next
         if event is not None:
             conversation_id, seq = str(event[0]), event[1]
@@ -137,6 +147,7 @@ class Doorbell:
         if stop is not None:
             ring.stops.add(str(stop))
         ring.released |= released
+        ring.rights |= rights
         self._rung.set()
 
 

@@ -10,6 +10,7 @@ from contextvars import Context
 from typing import Any
 from uuid import UUID, uuid4
 
+from access.keys import rights_changed
 from access.profiles import model_of, registry
 from history import committed
 from history.committed import Committed
@@ -61,6 +62,7 @@ class Engine:
     def start(self) -> None:
         """Begin to run turns and to look after them."""
         committed.listeners += [self.hub.committed, self._committed]
+        rights_changed.connect(self._rights_changed)
         self.writer.start()
         self.keeper.start()
         for chore in self._all_chores():
@@ -101,6 +103,7 @@ class Engine:
         for listener in (self.hub.committed, self._committed):
             if listener in committed.listeners:
                 committed.listeners.remove(listener)
+        rights_changed.disconnect(self._rights_changed)
         for chore in self._chores:
             chore.cancel()
         last = (
@@ -132,11 +135,19 @@ class Engine:
         if self.doorbell is not None and (stop is not None or change.gone or change.last_seq is not None):
             self.doorbell.ring(event=(change.conversation_id, change.last_seq or 0), stop=stop)
 
+    def _rights_changed(self, **_: object) -> None:
+        """A key may do less, by somebody's word to this process."""
+        self.hub.suspect()
+        if self.doorbell is not None:
+            self.doorbell.ring(rights=True)
+
     def _heard(self, ring: Ring) -> None:
         """Something happened in another process."""
         for turn_id in ring.stops:
             self.tasks.stop(UUID(turn_id))
         self.hub.hear(ring)
+        if ring.rights:
+            self.hub.suspect()
         if ring.released:
             self.keeper.hurry()
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from uuid import UUID
 
 from access.errors import AccessEnded
@@ -34,6 +35,7 @@ class Hub:
         self._tails: dict[UUID, Tail] = {}
         self.watch = Watch(self._tails)
         self._closing = False
+        self._suspected = asyncio.Event()
 
     def committed(self, change: Committed) -> None:
         """The log's hook; called in any thread."""
@@ -104,6 +106,7 @@ class Hub:
             for viewer in self.viewers:
                 if viewer.beat_at <= now:
                     viewer.tell()
+            self._look_for_expired()
 
     async def keep_positions(self) -> None:
         """Compare what is followed with the database, so that no lost message leaves anyone waiting for ever."""
@@ -123,10 +126,24 @@ class Hub:
             and (tail.base is None or tail.last != last.get(conversation_id))
         )
 
+    def _look_for_expired(self) -> None:
+        """Have the database asked about keys that have ended by themselves."""
+        now = datetime.now(UTC)
+        if any(viewer.principal and (viewer.principal.expires_at or now) < now for viewer in self.viewers):
+            self._suspected.set()
+
+    def suspect(self) -> None:
+        """Somebody may have lost a right: look now. May be called from any thread."""
+        with suppress(RuntimeError):  # the loop is closed: nobody looks any more
+            self.loop.call_soon_threadsafe(self._suspected.set)
+
     async def keep_rights(self) -> None:
-        """Check once in a while, for all viewers together, whether they may still look."""
+        """Check once in a while, or when there is a reason, for all viewers together, whether they may still look."""
         while True:
-            await asyncio.sleep(chat_settings().recheck)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(chat_settings().recheck):
+                    await self._suspected.wait()
+            self._suspected.clear()
             asked = {viewer.principal for viewer in self.viewers if viewer.principal is not None}
             if asked:
                 with _logged("rights"):

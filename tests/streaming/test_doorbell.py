@@ -68,7 +68,7 @@ async def two(connect: Connect) -> AsyncIterator[tuple[Process, Process]]:
 
 
 def told(ring: Ring) -> bool:
-    return bool(ring.events or ring.drafts or ring.stops or ring.released)
+    return bool(ring.events or ring.drafts or ring.stops or ring.released or ring.rights)
 
 
 async def test_what_is_rung_in_one_process_is_heard_in_the_other_and_not_in_itself(
@@ -79,13 +79,13 @@ async def test_what_is_rung_in_one_process_is_heard_in_the_other_and_not_in_itse
 
     await asyncio.to_thread(one.doorbell.ring, event=(conversation, 7), drafts=[draft], stop=turn, released=True)
     heard = await other.hears(told)
-    await asyncio.to_thread(other.doorbell.ring, released=True)
+    await asyncio.to_thread(other.doorbell.ring, rights=True)
     answer = await one.hears(told)
 
     assert heard.sender == one.id.hex
     assert (heard.events, heard.drafts, heard.stops) == ({str(conversation): 7}, {str(draft)}, {str(turn)})
-    assert heard.released
-    assert answer.sender == other.id.hex
+    assert (heard.released, heard.rights) == (True, False)
+    assert (answer.sender, answer.released, answer.rights) == (other.id.hex, False, True)
 
 
 async def test_what_comes_while_a_ring_is_on_its_way_goes_out_as_one(two: tuple[Process, Process]) -> None:
