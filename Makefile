@@ -1,18 +1,19 @@
-# run, test, check, bench, long, torture and lock, each from a machine that has only make and python3 (3.11 or newer).
+# run, test, check, bench, bench-peers, long, torture and lock, each from a machine that has only make and python3 (3.11 or newer).
 # Tests that measure times run alone; those that are repeated on PostgreSQL only take what they leave of the processors.
 
 PORT ?= 8000
 PYTHON ?= python3
 VENV := .venv
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 TEST := $(BIN)/python -m pytest
 BESIDE := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 WITHOUT_DATABASE := llm tools bench torture browser system
 LONG_ONES := test_cluster_*.py test_never_reads.py test_nginx_for_minutes.py test_silence.py
-LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
+LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet
 
-.PHONY: run test alone on-postgres check bench long torture torture-mutants lock
+.PHONY: run test alone on-postgres check bench bench-peers long torture torture-mutants lock
 
 run: $(VENV)/installed
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT))).close()' 2>/dev/null || \
@@ -42,6 +43,9 @@ check: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m bench $(BENCH)
 
+bench-peers: $(VENV)/installed-dev $(PEERS)/installed
+	$(BIN)/python -m bench peers $(BENCH)
+
 long: $(VENV)/installed-dev
 	LONG=1 $(TEST) --override-ini faulthandler_timeout=3600 $(LONG_ONES:%=tests/system/%)
 
@@ -52,8 +56,9 @@ torture-mutants: $(VENV)/installed-dev
 	$(BIN)/python -m tests.torture.hunt $(MUTANTS)
 
 lock: $(VENV)/installed-dev
-	$(LOCK) --output-file requirements.txt
-	$(LOCK) --group dev --output-file requirements-dev.txt
+	$(LOCK) pyproject.toml --output-file requirements.txt
+	$(LOCK) pyproject.toml --group dev --output-file requirements-dev.txt
+	$(LOCK) bench/peers/requirements.in --output-file bench/peers/requirements.txt
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Verbatim needs Python 3.11 or newer." if sys.version_info < (3, 11) else 0)'
@@ -66,3 +71,8 @@ $(VENV)/installed: requirements.txt | $(BIN)/python
 $(VENV)/installed-dev: requirements-dev.txt | $(BIN)/python
 	$(INSTALL) -r requirements-dev.txt
 	@touch $@ $(VENV)/installed
+
+$(PEERS)/installed: bench/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@

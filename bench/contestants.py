@@ -131,8 +131,20 @@ class Waiting(Lightspeed):
     live = False
 
 
+class Completions(Socket):
+    """The door for clients of OpenAI's protocol. `own_key`: of a server that has keys of its own."""
+
+    door = "OpenAI's protocol"
+    model = "openai"
+    own_key = ""
+
+    async def begin(self, server: ServerProcess, *, key: str, tally: Tally | None = None) -> Viewer:
+        return await call(server.url, completing(QUESTION, model=self.model, key=self.own_key or key), tally=tally)
+
+
 RAW = Raw()
 SOCKETS = (Socket("uvicorn"), Socket("daphne"))
+COMPLETIONS = (Completions("uvicorn"), Completions("daphne"))
 CONTESTANTS: Sequence[Contestant] = (
     RAW,
     *SOCKETS,
@@ -153,6 +165,12 @@ async def conversations(server: ServerProcess, *, key: str, count: int = 1) -> l
             async with session.post("/api/v1/conversations/", json={}) as answer:
                 made.append(str((await answer.json())["id"]))
         return made
+
+
+def completing(text: str, *, model: str, key: str) -> Call:
+    """A call in OpenAI's protocol that asks this."""
+    asked = {"model": model, "stream": True, "messages": [{"role": "user", "content": text}]}
+    return Call(path="/v1/chat/completions", headers=bearing(key), body=json.dumps(asked).encode())
 
 
 def socket(conversation: str, *, key: str, says: str | None = None, after: str = "") -> Call:

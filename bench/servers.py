@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from types import TracebackType
@@ -108,12 +108,14 @@ class ServerProcess:
         folder: Path = ROOT,
         application: str = "config.asgi:application",
         options: str = "",
+        command: Sequence[str] = (),
     ) -> None:
+        """`command` is that of a server that is none of ours, but logs like one of this kind."""
         self.kind = kind
         self.lines: list[str] = []
-        command = f"{COMMANDS[kind].format(port=port)} {options} {application}".split()
+        ours = f"{sys.executable} -m {COMMANDS[kind].format(port=port)} {options} {application}".split()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", *command], cwd=folder, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+            command or ours, cwd=folder, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
             text=True,
         )  # fmt: skip
         self._listening = threading.Event()

@@ -10,9 +10,12 @@ from bench.measurements import (
     crowd,
     elsewhere,
     first,
+    gateway,
+    gateway_first,
     idle,
     loss,
     one,
+    peers,
     processes,
     ready,
     resume,
@@ -25,9 +28,11 @@ from bench.stage import Plan
 
 MEASUREMENTS: Mapping[str, Callable[[Plan], Measurement]] = {
     "tokens": tokens.measurement,
+    "gateway": gateway.measurement,
     "crowd": crowd.measurement,
     "one": one.measurement,
     "first": first.measurement,
+    "gateway_first": gateway_first.measurement,
     "burst": burst.measurement,
     "starts": starts.measurement,
     "viewers": viewers.measurement,
@@ -39,3 +44,7 @@ MEASUREMENTS: Mapping[str, Callable[[Plan], Measurement]] = {
     "loss": loss.measurement,
     "collector": collector.measurement,
 }
+"""What is measured if nothing is named."""
+OF_OTHERS: Mapping[str, Callable[[Plan], Measurement]] = {"peers": peers.measurement}
+"""What needs others' software."""
+EVERYTHING = {**MEASUREMENTS, **OF_OTHERS}

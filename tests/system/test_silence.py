@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import ExitStack
 from datetime import datetime
+from typing import Any
+
+from openai import AsyncOpenAI
 
 from streaming.frames import Delta, Event, Heartbeat
 from tests.client import Client
@@ -15,7 +18,7 @@ from tests.system.cluster import LONG, scaled
 from tests.system.held import kinds
 from tests.system.viewers import Viewer, assert_lawful, fresh_read
 
-BEAT, SILENCE = scaled(15, 7), scaled(40, 18)
+BEAT, SILENCE, IMPATIENT = scaled(15, 7), scaled(40, 18), scaled(20, 9)
 SILENT = {
     "before-headers": [{"silence": SILENCE}, {"text": "At last."}],
     "after-headers": [{"open": True}, {"silence": SILENCE}, {"text": "At last."}],
@@ -76,6 +79,16 @@ async def leaves(client: Client, text: str, *, goodbye: bool, answered: asyncio.
     await assert_answered_once(client, viewer)
 
 
+async def waits_as_openai(client: Client, text: str) -> None:
+    """OpenAI's own client, which takes silence that lasts half as long for the end of the connection."""
+    async with AsyncOpenAI(base_url=f"{client.url}/v1", api_key=client.key, max_retries=0, timeout=IMPATIENT) as sdk:
+        asked: Any = [{"role": "user", "content": text}]
+        stream = await sdk.chat.completions.create(model="openai", messages=asked, stream=True)
+        said = [chunk.choices[0].delta.content or "" async for chunk in stream]
+
+    assert "".join(said) == "At last."
+
+
 async def assert_answered_once(client: Client, viewer: Viewer) -> None:
     fresh = await fresh_read(client, viewer.conversation)
     assert_lawful(viewer, fresh)
@@ -84,10 +97,10 @@ async def assert_answered_once(client: Client, viewer: Viewer) -> None:
 
 
 async def sit_through(servers: dict[Kind, ServerProcess], *, keys: dict[Kind, str], provider: ProviderProcess) -> None:
-    """On all servers at once: a viewer stays, one closes the tab, one vanishes."""
+    """On all servers at once: a viewer stays, one closes the tab, one vanishes; and a client of OpenAI's waits."""
     answered = asyncio.Event()
     clients = [Client(server.url, key=keys[kind]) for kind, server in servers.items()]
-    expected = 3 * len(clients) * len(SILENT)
+    expected = 4 * len(clients) * len(SILENT)
 
     async def wait_for_the_answers() -> None:
         await provider.requests_async(expected)
@@ -99,6 +112,7 @@ async def sit_through(servers: dict[Kind, ServerProcess], *, keys: dict[Kind, st
         for client in clients:
             for marker in SILENT:
                 group.create_task(stays(client, f"[[{marker}]]"))
+                group.create_task(waits_as_openai(client, f"[[{marker}]]"))
                 group.create_task(leaves(client, f"[[{marker}]]", goodbye=True, answered=answered))
                 group.create_task(leaves(client, f"[[{marker}]]", goodbye=False, answered=answered))
     assert len(provider.log()) == expected
