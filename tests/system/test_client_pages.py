@@ -12,21 +12,18 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import playwright
 import pytest
 import yaml
 from openai import OpenAI
 
 from tests.client import Client
 from tests.curl import CURL
+from tests.node import NODE, OPENAI_JS
 from tests.pages import CLIENTS, examples
 from tests.server import ServerProcess
 
 ADDRESS = "http://127.0.0.1:8000"
 KEY = "VERBATIM_API_KEY"
-NODE = Path(playwright.__file__).parent / "driver" / "node"
-"""The one that comes with Playwright, so that there always is one."""
-OPENAI_JS = Path(__file__).parent / "openai_js"
 NEXT = "\x1e"
 """Between what two examples print."""
 
@@ -54,10 +51,10 @@ def by_node(codes: list[str], folder: Path, environment: Mapping[str, str]) -> l
     """One module, beside the package."""
     package = folder / "node_modules" / "openai"
     package.mkdir(parents=True)
-    shutil.copy(OPENAI_JS / "openai.min.mjs", package / "index.mjs")
+    shutil.copy(OPENAI_JS, package / "index.mjs")
     (package / "package.json").write_text('{"name": "openai", "main": "index.mjs"}')
     (folder / "example.mjs").write_text(f"\nconsole.log({json.dumps(NEXT)});\n".join(codes))
-    return output_of([str(NODE), "example.mjs"], folder, environment).split(f"{NEXT}\n")
+    return output_of([NODE, "example.mjs"], folder, environment).split(f"{NEXT}\n")
 
 
 def by_shell(codes: list[str], folder: Path, environment: Mapping[str, str]) -> list[str]:
