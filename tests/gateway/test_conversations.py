@@ -146,3 +146,25 @@ def test_the_site_says_how_long_they_are_kept(user: User, capsys: pytest.Capture
 
     assert capsys.readouterr().out == "2 conversations deleted.\n"
     assert Conversation.objects.count() == 1
+
+
+async def test_a_client_that_always_sends_the_whole_past_has_one_conversation_a_request_until_they_are_purged(
+    door: Any,
+) -> None:
+    """A3.11: and until then each of its requests may be sent again."""
+    at = await door([says("One."), says("Two."), says("Two, anew.")])
+    past: Any = [*SAY_HI, {"role": "assistant", "content": "One."}, *MORE]
+    keyed = {"Idempotency-Key": "second"}
+
+    first = await opened(at)
+    second = await opened(at, past, **keyed)
+    again = await opened(at, past, **keyed)
+    long_ago = timezone.now() - timedelta(hours=25)
+    await Conversation.objects.filter(pk__in=[first, second]).aupdate(updated_at=long_ago)
+    await sync_to_async(call_command)("purge_ephemeral")
+    anew = await opened(at, past, **keyed)
+
+    assert again == second
+    assert first != second != anew
+    assert len(at.on.model.requests) == 3
+    assert [str(pk) async for pk in Conversation.objects.filter(ephemeral=True).values_list("pk", flat=True)] == [anew]
