@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
+import httpx
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
+from tests.cable import Cable
 from tests.client import Client
 from tests.provider import ProviderProcess, Script
 from tests.server import Kind, ServerProcess, Site
@@ -222,3 +224,20 @@ async def test_an_error_in_mid_stream_is_raised_where_the_text_ends(asks: Asks, 
         await asks(messages=named("breaks-off"), stream=True)
 
     assert (broken.value.code, broken.value.type) == ("truncated", "server_error")
+
+
+async def test_a_stream_that_is_cut_and_asked_for_again_has_all_its_words_once(
+    asks: Asks, server: ServerProcess, provider: ProviderProcess
+) -> None:
+    provider.script([{"words": 40, "rate": 100}])
+    asked: Any = {"stream": True, "extra_headers": {"Idempotency-Key": "cut"}}
+
+    with Cable(server.port) as cable:
+        cable.cut_behind(b"w0012")
+        asked["options"] = {"base_url": f"{cable.url}/v1"}
+        with pytest.raises((httpx.HTTPError, openai.APIError)):
+            await asks(**asked)
+        got = await asks(**asked)
+
+    assert got.text == "".join(f"w{number:04d} " for number in range(1, 41))
+    assert len(provider.log()) == 1
