@@ -21,6 +21,8 @@ def main() -> int:
     """The command line; 1 if a promise was broken, or if not all was hit that was to be."""
     given = _asked()
     broken = 0
+    if given.folder is not None:
+        given.folder.mkdir(parents=True, exist_ok=True)
     for database in DATABASES if given.database == "both" else (given.database,):
         folder = Path(mkdtemp(prefix=f"torture-{database}-", dir=given.folder))
         plan = _plan(given, database=database)
