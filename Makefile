@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --re
 TEST := $(BIN)/python -m pytest
 BESIDE := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 WITHOUT_DATABASE := llm tools bench torture browser system
-LONG_ONES := test_cluster_*.py test_never_reads.py test_nginx_for_minutes.py test_silence.py
+LONG_ONES := test_cluster_*.py test_kill.py test_never_reads.py test_nginx_for_minutes.py test_openapi.py test_silence.py
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet
 
 .PHONY: run test alone on-postgres check bench bench-peers long torture torture-mutants lock

@@ -19,10 +19,11 @@ from tests.client import Client, caught_up, ended, says
 from tests.fold import Folded
 from tests.provider import ProviderProcess, Script
 from tests.server import KINDS, Kind, NewSite, Site
+from tests.system.cluster import scaled
 
 pytestmark = pytest.mark.alone
 SPEECH: Script = [{"words": 3000, "rate": 100, "stamped": True}]
-SITES = {"SQLite": 6, "PostgreSQL": 4}
+SITES = {"SQLite": scaled(6, 4), "PostgreSQL": scaled(4, 2)}
 WELL = "All well."
 ASKED_ONCE = ["user_message", "assistant_message", "turn_ended"]
 ASKED_TWICE = ["user_message", "turn_restarted", "assistant_message", "turn_ended"]

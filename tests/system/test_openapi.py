@@ -21,6 +21,7 @@ from gateway import urls as gateway
 from tests.client import Client, ended
 from tests.provider import ProviderProcess
 from tests.server import Site
+from tests.system.cluster import scaled
 
 CHECKS = [
     checks.not_a_server_error,
@@ -30,7 +31,7 @@ CHECKS = [
     openapi.ignored_auth,
 ]
 ENDLESS = "/api/v1/conversations/{conversation_id}/stream/"
-EXAMPLES = 15
+EXAMPLES = scaled(40, 8)
 ROOT = "from django.contrib.auth.models import User; User.objects.update(is_superuser=True)"
 """Lets everybody through every door of the site."""
 
