@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,3 +21,10 @@ def is_somebodys(name: str) -> bool:
 def cleaned(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment without what is somebody's, and with what is fixed."""
     return {**{name: value for name, value in environment.items() if not is_somebodys(name)}, **FIXED}
+
+
+def heed_interrupts() -> None:
+    """Let servers that are started from here hear SIGINT, also where a shell has told its background jobs not to: they
+    would inherit that."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

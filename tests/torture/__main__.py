@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from tempfile import mkdtemp
 
+from bench.environment import heed_interrupts
 from tests.torture.cluster import Database
 from tests.torture.hunt import NAMES
 from tests.torture.report import report
@@ -20,6 +21,7 @@ DATABASES: tuple[Database, ...] = ("sqlite", "postgres")
 def main() -> int:
     """The command line; 1 if a promise was broken, or if not all was hit that was to be."""
     given = _asked()
+    heed_interrupts()
     broken = 0
     if given.folder is not None:
         given.folder.mkdir(parents=True, exist_ok=True)

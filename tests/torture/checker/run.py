@@ -18,6 +18,7 @@ from tests.torture.records import (
     EventRow,
     Exited,
     Fault,
+    Hit,
     Owned,
     Record,
     Started,
@@ -146,6 +147,13 @@ class Run:
             owned[seen.turn].append(seen)
         return owned
 
+    @cached_property
+    def _hits(self) -> dict[str, list[Hit]]:
+        hits: dict[str, list[Hit]] = defaultdict(list)
+        for hit in self.history.of(Hit):
+            hits[hit.turn].append(hit)
+        return hits
+
     def owner_at(self, turn: str, time: float) -> str | None:
         """Who was seen last to run it by then; null: nobody, or unknown."""
         seen = [owned.process for owned in self._owned.get(turn, []) if owned.at <= time]
@@ -157,8 +165,8 @@ class Run:
         return seen[0] if seen else None
 
     def owners(self, turn: str) -> set[str]:
-        """All who were seen to run it."""
-        return {owned.process for owned in self._owned.get(turn, []) if owned.process}
+        """All who were seen to run it, for however short a time."""
+        return {seen.process for seen in (*self._owned.get(turn, []), *self._hits.get(turn, [])) if seen.process}
 
     @cached_property
     def lives(self) -> dict[str, Span]:
