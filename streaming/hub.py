@@ -25,6 +25,12 @@ from streaming.watch import Watch
 
 logger = logging.getLogger(__name__)
 
+LATE = 5.0
+"""Seconds after a change of rights in which they are looked at again and again: a request that came before it, with
+rights that were good, may begin to follow only after it."""
+AGAIN = 1.0
+"""Seconds between those looks."""
+
 
 class Hub:
     """All live tails of a process, and its viewers."""
@@ -139,11 +145,15 @@ class Hub:
 
     async def keep_rights(self) -> None:
         """Check once in a while, or when there is a reason, for all viewers together, whether they may still look."""
+        late = 0.0
         while True:
+            recheck = chat_settings().recheck
             with suppress(TimeoutError):
-                async with asyncio.timeout(chat_settings().recheck):
+                async with asyncio.timeout(min(AGAIN, recheck) if self.loop.time() < late else recheck):
                     await self._suspected.wait()
-            self._suspected.clear()
+            if self._suspected.is_set():
+                self._suspected.clear()
+                late = self.loop.time() + LATE
             asked = {viewer.principal for viewer in self.viewers if viewer.principal is not None}
             if asked:
                 with _logged("rights"):

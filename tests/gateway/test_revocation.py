@@ -19,6 +19,7 @@ from access.keys import principal_of_key, revoke, rights_changed, verify
 from access.models import ApiKey
 from history.models import Turn
 from llm.types import TextDelta
+from streaming import hub
 from streaming.follow import follow
 from streaming.turns import stop_turn
 from tests.asgi import asking
@@ -75,13 +76,30 @@ async def test_who_waits_for_a_whole_answer_is_told_too(door: Any) -> None:
     """S3."""
     at = await door([held()])
     waiting = asyncio.create_task(at.ask())
-    await at.asked()
+    async with asyncio.timeout(60):
+        while not at.on.engine.hub.viewers:  # noqa: ASYNC110 -- nobody tells that somebody waits
+            await asyncio.sleep(0)
 
     await sync_to_async(revoked)()
 
     with pytest.raises(openai.AuthenticationError) as ended:
         await waiting
     assert ended.value.code == "invalid_api_key"
+
+
+async def test_who_was_let_in_before_and_begins_to_follow_after_is_found_too(
+    door: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3."""
+    monkeypatch.setattr(hub, "LATE", 3_600.0)
+    at = await door([])
+    principal = principal_of_key(await sync_to_async(verify)(at.key))
+
+    await sync_to_async(revoked)()
+
+    async with asyncio.timeout(60), aclosing(_followed(at, principal)) as frames:
+        with pytest.raises(AccessEnded):
+            await _to_the_end(frames)
 
 
 async def test_a_key_that_expires_ends_what_it_has_open(door: Any) -> None:
@@ -91,7 +109,7 @@ async def test_a_key_that_expires_ends_what_it_has_open(door: Any) -> None:
     await ApiKey.objects.aupdate(expires_at=datetime.now(UTC) - timedelta(seconds=1))
     principal = replace(principal_of_key(before), expires_at=datetime.now(UTC))
 
-    async with asyncio.timeout(20), aclosing(_followed(at, principal)) as frames:
+    async with asyncio.timeout(60), aclosing(_followed(at, principal)) as frames:
         with pytest.raises(AccessEnded):
             await _to_the_end(frames)
 
@@ -102,7 +120,7 @@ async def test_a_key_that_was_given_more_time_is_left_alone(door: Any) -> None:
     early = replace(principal_of_key(row), expires_at=datetime.now(UTC))
     late = replace(early, key_id=0, expires_at=datetime.now(UTC))
 
-    async with asyncio.timeout(20), aclosing(_followed(at, early)) as frames:
+    async with asyncio.timeout(60), aclosing(_followed(at, early)) as frames:
         await anext(frames)
         async with aclosing(_followed(at, late)) as others:
             with pytest.raises(AccessEnded):
