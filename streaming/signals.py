@@ -18,6 +18,10 @@ logger = logging.getLogger(__name__)
 
 Handler = signal.Handlers | int | None
 
+LINGER = 5.0
+"""Seconds that a server has for requests that are still there when all is stored and everybody has been sent away.
+uvicorn would wait for one that hangs for ever; after a second signal it does not."""
+
 
 def end_with_signals(engine: Engine) -> None:
     """SIGTERM drains; SIGINT stores what is there and exits; a second signal goes straight to the server's handler.
@@ -52,6 +56,7 @@ def _wrap(number: signal.Signals, engine: Engine) -> None:
             await engine.drain(patience=patience)
         finally:
             _pass_on(server, signum, None)
+            engine.loop.call_later(LINGER, _pass_on, server, signal.SIGINT, None)
 
     signal.signal(number, end)
 

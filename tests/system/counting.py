@@ -22,13 +22,15 @@ def counts() -> dict[str, int]:
 
 
 async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    """`GET /count/?viewers=N` answers once exactly N follow or wait in this process; everything else is the site's."""
+    """`GET /count/?viewers=N` begins to answer at once, and goes on once exactly N follow or wait in this process;
+    everything else is the site's."""
     if scope["type"] != "http" or scope["path"] != ADDRESS:
         await site(scope, receive, send)
         return
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b" ", "more_body": True})  # daphne sends no headers alone
     wanted = {name: int(count) for name, (count,) in parse_qs(scope["query_string"].decode()).items()}
     while not wanted.items() <= counts().items():  # noqa: ASYNC110 -- nobody tells who waits
         await asyncio.sleep(0.01)
-    headers = [(b"content-type", b"application/json")]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": json.encode(counts())})

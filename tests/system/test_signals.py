@@ -18,6 +18,7 @@ from tests.client import Client, Socket, caught_up, ended, says
 from tests.fold import Folded
 from tests.provider import ProviderProcess, Script
 from tests.server import KINDS, Kind, NewSite, ServerProcess, Site
+from tests.system.callers import COUNTING
 
 GOING_AWAY = 1012
 SHORT: Script = [{"words": 200, "rate": 100}]
@@ -198,6 +199,18 @@ async def test_a_second_signal_ends_the_process_at_once(
 
     tell(f"{kind}: exit {ending.exit_code}, {ending.seconds:.2f} s after a second signal, {signal.__name__}")
     assert ending.seconds <= 2.0
+
+
+async def test_a_request_that_hangs_does_not_keep_a_server_that_was_told_to_end(kind: Kind, new_site: NewSite) -> None:
+    """R20: nor does uvicorn wait for it, which by itself would."""
+    site, _ = new_site()
+    with site.start(kind, chat={"DRAIN": 0.0}, application=COUNTING) as server:
+        async with aiohttp.ClientSession() as caller, caller.get(f"{server.url}/count/?viewers=1000") as answer:
+            assert answer.status == 200, "it has begun, and never ends"
+            server.terminate()
+            exit_code = await asyncio.to_thread(server.wait)
+
+    assert exit_code in (0, -SIGTERM)
 
 
 async def test_the_turns_of_a_living_process_are_left_alone_whatever_happens_to_its_neighbours(

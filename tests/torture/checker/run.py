@@ -166,7 +166,8 @@ class Run:
 
     def owners(self, turn: str) -> set[str]:
         """All who were seen to run it, for however short a time."""
-        return {seen.process for seen in (*self._owned.get(turn, []), *self._hits.get(turn, [])) if seen.process}
+        owners = {owned.process for owned in self._owned.get(turn, ()) if owned.process}
+        return owners | {hit.process for hit in self._hits.get(turn, ()) if hit.process}
 
     @cached_property
     def lives(self) -> dict[str, Span]:
