@@ -11,11 +11,16 @@ class ChatConfig(AppConfig):
     label = "verbatim_chat"
     verbose_name = "Chat"
 
-    def ready(self) -> None:
-        """Register the checks, and mend the server. Raises `ImproperlyConfigured` without the apps below."""
+    def import_models(self) -> None:
+        """Raises `ImproperlyConfigured` without the apps below: later, importing their models would fail with less to
+        say."""
         missing = [name for name in NEEDED if not apps.is_installed(name)]
-        if missing:  # said here: importing models of an app that is not installed fails before any check runs
+        if missing:
             raise ImproperlyConfigured(f"INSTALLED_APPS has 'chat', which needs {', '.join(map(repr, missing))} too.")
+        super().import_models()
+
+    def ready(self) -> None:
+        """Register the checks, and mend the server."""
         from chat import checks, daphne_mended  # noqa: F401
 
         daphne_mended.mend()

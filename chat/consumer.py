@@ -40,6 +40,7 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # cha
     async def connect(self) -> None:
         """Check who asks for what, then follow. A refusal that a browser is to understand needs an open socket."""
         self._viewing: asyncio.Task[None] | None = None
+        self._is_over = False
         self._conversation_id: UUID = self.scope["url_route"]["kwargs"]["conversation_id"]
         try:
             self._principal = await in_thread(_admit, self.scope, self._conversation_id)
@@ -103,14 +104,19 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # cha
             await self._close(Close.INTERNAL)
 
     async def _show(self, frame: ServerFrame | None) -> None:
-        if frame is not None:
+        if frame is not None and not self._is_over:
             with suppress(OSError):  # nobody is there any more
                 await self.base_send(_message(frame))
 
     async def _end(self, error: ChatError) -> None:
+        """Say why, and close. Nothing may follow that; so when two find out at once, the first one says it."""
+        if self._is_over:
+            return
         if self._viewing is not None and self._viewing is not asyncio.current_task():
-            self._viewing.cancel()  # nothing may follow the close
-        await self._show(Error(code=error.code, message=error.message))
+            self._viewing.cancel()
+        self._is_over = True
+        with suppress(OSError):
+            await self.base_send(_message(Error(code=error.code, message=error.message)))
         await self._close(BY_CODE[error.code])
 
     async def _close(self, close: Close) -> None:
