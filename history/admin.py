@@ -20,7 +20,7 @@ from django.views.decorators.http import require_POST
 from history import conversations, replay
 from history.admin_display import as_stored, block, excerpt, moment, page, pretty, rows, stretches
 from history.admin_feedback import FeedbackInline
-from history.admin_lists import BOUND, KindFilter, LogAdmin, ModelFilter, RecentFilter
+from history.admin_lists import KindFilter, LogAdmin, ModelFilter, RecentFilter, newest
 from history.admin_timeline import timeline
 from history.models import ACTIVE, Conversation, DeltaBatch, Event, Turn
 from history.stopping import stop
@@ -51,9 +51,8 @@ class ConversationAdmin(LogAdmin):
         return Q(owner__in=users) | Q(pk__in=Turn.objects.filter(request_id=term).values("conversation"))
 
     def containing(self, term: str, *, among: QuerySet[Any]) -> Q:
-        newest = among.order_by("-created_at", "-id")[:BOUND].values("pk")
-        titled = Conversation.objects.filter(pk__in=newest, title__icontains=term)
-        return Q(pk__in=titled.values("pk")) | Q(pk__in=saying(term).values("conversation"))
+        titled = newest(among, by="created_at").filter(title__icontains=term)
+        return Q(pk__in=titled.order_by().values("pk")) | Q(pk__in=saying(term).values("conversation"))
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return request.user.has_perm("verbatim_history.delete_conversation")
@@ -266,7 +265,7 @@ class DeltaBatchAdmin(LogAdmin):
         return Q(turn_id__in=Turn.objects.filter(request_id=term).values("pk"))
 
     def containing(self, term: str, *, among: QuerySet[Any]) -> Q:
-        return Q(pk__in=among.order_by("-id")[:BOUND].values("pk"), text__icontains=term)
+        return Q(pk__in=newest(among, by="id").filter(text__icontains=term).order_by().values("pk"))
 
     @admin.display(description="turn")
     def in_turn(self, obj: DeltaBatch) -> SafeString:
@@ -291,5 +290,5 @@ class DeltaBatchAdmin(LogAdmin):
 
 def saying(words: str, *, among: QuerySet[Event] | None = None) -> QuerySet[Event]:
     """Those of the newest `BOUND` of these events, else of all, that have the words in their data."""
-    rows = Event.objects.all() if among is None else among
-    return Event.objects.filter(pk__in=rows.order_by("-id")[:BOUND].values("pk"), data__icontains=as_stored(words))
+    rows = newest(Event.objects.all() if among is None else among, by="id")
+    return rows.filter(data__icontains=as_stored(words)).order_by()

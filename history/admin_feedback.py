@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from history.admin_display import block, excerpt, page
-from history.admin_lists import BOUND, LogAdmin, RecentFilter
+from history.admin_lists import LogAdmin, RecentFilter, newest
 from history.models import Feedback, Turn
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class FeedbackAdmin(LogAdmin):
         return Q(owner__in=users) | Q(turn__in=Turn.objects.filter(request_id=term).values("pk"))
 
     def containing(self, term: str, *, among: QuerySet[Any]) -> Q:
-        return Q(pk__in=among.order_by("-at", "-id")[:BOUND].values("pk"), comment__icontains=term)
+        return Q(pk__in=newest(among, by="at").filter(comment__icontains=term).order_by().values("pk"))
 
     @admin.display(description="comment")
     def says(self, obj: Feedback) -> str:

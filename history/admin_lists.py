@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.core.paginator import Paginator
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Min, Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.dateparse import parse_date
@@ -26,6 +26,13 @@ else:
 
 BOUND = 10_000
 """How many rows a list counts and pages through, and how many a search for words looks at."""
+
+
+def newest(rows: QuerySet[Any], *, by: str) -> QuerySet[Any]:
+    """The newest `BOUND` of these rows, by a column with an index. Found by comparison: through a list of so many ids a
+    database without fresh statistics goes once per row."""
+    oldest = rows.order_by(f"-{by}").values(by)[:BOUND].aggregate(oldest=Min(by))["oldest"]
+    return rows.none() if oldest is None else rows.filter(**{f"{by}__gte": oldest})
 
 
 class BoundedPaginator(AnyPaginator):
