@@ -83,7 +83,7 @@ async def test_others_are_told_of_what_is_given_back(stage: Any) -> None:
     await task_of(taken.pk)
 
     assert len(told) == 1
-    assert await Turn.objects.filter(pk=taken.pk, engine=None, status="running").aexists()
+    assert not await Turn.objects.filter(pk=taken.pk, engine=engine).aexists(), "nobody's, or already somebody else's"
 
 
 async def test_a_turn_that_failed_and_could_not_be_ended_is_known_to_be_left(stage: Any) -> None:
