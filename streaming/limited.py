@@ -111,8 +111,10 @@ class LimitedModel:
 def with_limits(
     model: ChatModel, *, place: Place, payer: Payer, accounts: tuple[int, ...], window: int, cost: Cost, run: Writes
 ) -> ChatModel:
-    """`model`, for as long as something is left on these accounts of the payer of this turn. `window` is its context
-    window in tokens."""
+    """`model`, for as long as something is left on these accounts of the payer of this turn; itself if there are none.
+    `window` is its context window in tokens."""
+    if not accounts:
+        return model
     return LimitedModel(model, place=place, payer=payer, accounts=accounts, window=window, cost=cost, run=run)
 
 

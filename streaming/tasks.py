@@ -271,18 +271,9 @@ class Tasks:
 
     def _model(self, claimed: Claimed, *, price: Cost) -> ChatModel:
         """The model of the turn's profile, within its payer's limits."""
-        model = self._models(claimed.profile)
-        if not claimed.accounts:
-            return model
-        return with_limits(
-            model,
-            place=claimed.place,
-            payer=claimed.payer,
-            accounts=claimed.accounts,
-            window=claimed.profile.context_window,
-            cost=price,
-            run=self._writer.run,
-        )
+        window, model = claimed.profile.context_window, self._models(claimed.profile)
+        limited = partial(with_limits, place=claimed.place, payer=claimed.payer, accounts=claimed.accounts)
+        return limited(model, window=window, cost=price, run=self._writer.run)
 
     async def _give_up(self, turn_id: UUID, error: TurnError) -> None:
         """End a turn whose task failed, with what is stored of it."""
