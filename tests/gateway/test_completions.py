@@ -168,7 +168,7 @@ async def test_silence_is_filled_with_comments_that_clients_skip(door: Any) -> N
     more = asyncio.Event()
     at = await door([(more, TextDelta(text="One "), more, *says("two."))])
 
-    with override_settings(CHAT={"HEARTBEAT": 0.05, "GATEWAY_PATIENCE": 0.01}):
+    with override_settings(CHAT={"HEARTBEAT": 0.2, "GATEWAY_PATIENCE": 0.0}):
         async with asking("POST", ADDRESS, headers=at.headers, body=body(stream=True)) as exchange:
             while exchange.body.count(b": heartbeat\n\n") < 3:
                 await exchange.read()
@@ -176,7 +176,7 @@ async def test_silence_is_filled_with_comments_that_clients_skip(door: Any) -> N
             await exchange.whole()
 
     assert exchange.status == 200
-    assert exchange.body.startswith((b": waiting for the model\n\n: heartbeat\n\n", b": heartbeat\n\n"))
+    assert exchange.body.startswith(b": waiting for the model\n\n: heartbeat\n\n")
     spoken = [json.loads(event) for event in events(exchange.body)[:-1]]
     assert text([ChatCompletionChunk.model_validate(chunk) for chunk in spoken]) == "One two."
 
