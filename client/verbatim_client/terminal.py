@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from itertools import count
 
+from verbatim_client.ctrl_c import CtrlC, leave
 from verbatim_client.errors import Refused, TurnActive, VerbatimError
-from verbatim_client.frames import Connected, Disconnected
+from verbatim_client.frames import Connected, Disconnected, Event
 from verbatim_client.screen import Screen
 from verbatim_client.sync import RemoteConversation
 from verbatim_client.telling import Telling
@@ -26,15 +25,21 @@ class Chat:
         self._ask = ask
         self._model = model
         self._is_lost = False
+        self._ctrl_c = CtrlC()
 
     def run(self) -> None:
         """Until the person leaves."""
         self._conversation.on(Disconnected, self._lost)
         self._conversation.on(Connected, self._back)
+        with self._ctrl_c:
+            self._talk()
+
+    def _talk(self) -> None:
         self._tell_what_was()
         for text in self._questions():
             try:
-                turn = self._conversation.send(text, model=self._model)
+                with self._ctrl_c.does(leave):
+                    turn = self._conversation.send(text, model=self._model)
             except TurnActive as error:
                 self._screen.note("refused", str(error))
                 turn = error.turn or ""
@@ -62,7 +67,8 @@ class Chat:
         is_leaving = False
         while True:
             try:
-                text = self._ask().strip()
+                with self._ctrl_c.does(leave):
+                    text = self._ask().strip()
             except EOFError:
                 return
             except KeyboardInterrupt:
@@ -76,8 +82,18 @@ class Chat:
                 yield text
 
     def _follow(self, turn: str) -> None:
-        with stopping(lambda: self._stop(turn)):
+        presses = count()
+
+        def pressed() -> None:
+            if next(presses):
+                leave()
+            # in a thread, so that no word is lost that is just being shown
+            threading.Thread(target=self._stop, args=(turn,), daemon=True).start()
+
+        with self._ctrl_c.does(pressed):
             for told in self._conversation.told(turn):
+                if isinstance(told, Event) and told.kind == "turn_ended":
+                    self._ctrl_c.keep()
                 self._screen.show(told)
 
     def _stop(self, turn: str) -> None:
@@ -95,19 +111,3 @@ class Chat:
         if self._is_lost:
             self._screen.note("line", "back")
         self._is_lost = False
-
-
-@contextmanager
-def stopping(stop: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C stops, once; in a thread, so that no word is lost that is just being shown. After that it interrupts."""
-    before = signal.getsignal(signal.SIGINT)
-
-    def pressed(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)
-        threading.Thread(target=stop, daemon=True).start()
-
-    signal.signal(signal.SIGINT, pressed)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
