@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeAlias
+from typing import IO, Any, Literal, Protocol, TypeAlias
 
 from bench.environment import ROOT, cleaned
 
@@ -31,6 +31,29 @@ for user in {!r}: call_command("create_api_key", user, "--create-user")
 LISTENING = re.compile(r"(?:Listening on TCP address 127\.0\.0\.1|Uvicorn running on http://127\.0\.0\.1):(\d+)")
 
 
+class Process(Protocol):
+    """What a `subprocess.Popen` with a pipe for its standard error can do."""
+
+    pid: int
+    stderr: IO[str] | None
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float) -> int: ...
+    def send_signal(self, number: int) -> None: ...
+    def kill(self) -> None: ...
+
+
+class Start(Protocol):
+    """Starts a process in a folder."""
+
+    def __call__(self, command: Sequence[str], *, folder: Path, env: Mapping[str, str]) -> Process: ...
+
+
+def executed(command: Sequence[str], *, folder: Path, env: Mapping[str, str]) -> Process:
+    """As anybody starts one."""
+    return subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+
+
 class Site:
     """A database and the environment in which servers and commands of this site run."""
 
@@ -42,8 +65,10 @@ class Site:
         database_url: str | None = None,
         env: Mapping[str, str] | None = None,
         migrated: bool = False,
+        starting: Start = executed,
     ) -> None:
         """`migrated` tells that the database has all tables already."""
+        self._starting = starting
         self.env = {
             **cleaned(os.environ),
             "DJANGO_SETTINGS_MODULE": "bench.settings",
@@ -89,7 +114,7 @@ class Site:
     ) -> ServerProcess:
         """A server process of this site; `chat` overrides keys of `CHAT`, `options` are more of its command line."""
         env = {**self.env, "CHAT_OVERRIDES": json.dumps(chat or {})}
-        return ServerProcess(kind, env=env, port=port, application=application, options=options)
+        return ServerProcess(kind, env=env, port=port, application=application, options=options, start=self._starting)
 
 
 NewSite: TypeAlias = Callable[[], tuple[Site, str]]
@@ -109,15 +134,13 @@ class ServerProcess:
         application: str = "config.asgi:application",
         options: str = "",
         command: Sequence[str] = (),
+        start: Start = executed,
     ) -> None:
         """`command` is that of a server that is none of ours, but logs like one of this kind."""
         self.kind = kind
         self.lines: list[str] = []
         ours = f"{sys.executable} -m {COMMANDS[kind].format(port=port)} {options} {application}".split()
-        self._process = subprocess.Popen(
-            command or ours, cwd=folder, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
-            text=True,
-        )  # fmt: skip
+        self._process = start(command or ours, folder=folder, env=env)
         self._listening = threading.Event()
         self.port = 0
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -1,0 +1,1 @@
+"""Where server processes of the tests come from."""
