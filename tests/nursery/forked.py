@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -28,30 +27,32 @@ SET_CHILD_SUBREAPER = 36
 
 
 class Nursery:
-    """Forks processes, one at a time, until the test's process ends."""
+    """Forks processes, one at a time, from its own, which is started when it is first needed and ends with ours."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        if ctypes.CDLL(None, use_errno=True).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "this process cannot take in what its children leave behind")
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.nursery", str(theirs.fileno())], cwd=ROOT, pass_fds=[theirs.fileno()]
-            )
+        self._line: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, arguments: Sequence[str], *, folder: Path, env: Mapping[str, str], stderr: int) -> int:
         """The id of a new process that runs `python -m ARGUMENTS`."""
         asked = msgspec.json.encode(Born(arguments=list(arguments), folder=str(folder), env=dict(env)))
         with self._lock:
+            self._line = self._line or self._open()
             socket.send_fds(self._line, [asked], [stderr])
             return int(self._line.recv(32))
 
+    def _open(self) -> socket.socket:
+        if ctypes.CDLL(None, use_errno=True).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "this process cannot take in what its children leave behind")
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            command = [sys.executable, "-m", "tests.nursery", str(theirs.fileno())]
+            self._process = subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()])
+        return ours
 
-@cache
-def nursery() -> Nursery:
-    """That of this process."""
-    return Nursery()
+
+NURSERY = Nursery()
 
 
 class Forked:
@@ -63,7 +64,7 @@ class Forked:
         ours, theirs = os.pipe()
         self.stderr: IO[str] | None = os.fdopen(ours)
         try:
-            self.pid = nursery().start(arguments, folder=folder, env=env, stderr=theirs)
+            self.pid = NURSERY.start(arguments, folder=folder, env=env, stderr=theirs)
         finally:
             os.close(theirs)
         self._status = os.pidfd_open(self.pid)
