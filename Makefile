@@ -1,5 +1,6 @@
 # run, test, check, bench, bench-peers, long, torture and lock, each from a machine that has only make and python3 (3.11 or newer).
-# What measures times runs alone; what needs the database runs again on PostgreSQL.
+# What measures times runs alone; what needs the database runs again on PostgreSQL,
+# but for what is indifferent to which one it is.
 
 PORT ?= 8000
 PYTHON ?= python3
@@ -8,8 +9,8 @@ PEERS := .venv-peers
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 TEST := $(BIN)/python -m pytest
-BESIDE := --numprocesses 3 --dist loadfile --no-loadscope-reorder
-WITHOUT_DATABASE := llm tools bench torture browser system
+BESIDE := --numprocesses 4 --dist loadfile --no-loadscope-reorder
+INDIFFERENT := $(addprefix tests/,llm tools bench torture browser system) $(wildcard tests/access/test_matrix*.py)
 LONG_ONES := test_cluster_*.py test_kill.py test_never_reads.py test_nginx_for_minutes.py test_openapi.py test_silence.py
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet
 
@@ -25,7 +26,7 @@ run: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(TEST) $(BESIDE) -m "not alone"
 	$(TEST) tests/system -m alone
-	$(TEST) $(BESIDE) $(WITHOUT_DATABASE:%=--ignore=tests/%) -p tests.postgres -m database
+	$(TEST) $(BESIDE) $(INDIFFERENT:%=--ignore=%) -p tests.postgres -m database
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -47,7 +47,7 @@ ANSWER: Script = (
     else [*BULK, {"words": 1_000, "rate": 400, "stamped": True}]
 )
 """In the short form the stuck ones are stuck before the words come whose delay is measured."""
-CONVERSATIONS, COMERS = 10, scaled(1_000, 300)
+CONVERSATIONS, COMERS = 10, scaled(1_000, 100)
 HASTY: dict[Kind, str] = {
     "daphne": "--ping-interval 2 --ping-timeout 3",
     "uvicorn": "--ws-ping-interval 2 --ws-ping-timeout 2",
