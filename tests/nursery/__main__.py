@@ -4,6 +4,7 @@ thread, which a fork would share or lose.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import runpy
@@ -28,6 +29,7 @@ def main() -> None:
     """Until the one that asks is gone; in a process that was asked for, until that ends."""
     for name in LIBRARIES:
         importlib.import_module(name)
+    gc.freeze()  # no collector of a new process has to look through all that
     with socket.socket(fileno=int(sys.argv[1])) as line:
         while True:
             message, descriptors, _, _ = socket.recv_fds(line, LONGEST, 1)

@@ -253,7 +253,7 @@ async def die(server: ServerProcess, *, key: str) -> None:
 async def test_many_who_come_back_at_once_cost_no_turn_its_lease_and_all_catch_up(
     kind: Kind, new_site: NewSite, provider: ProviderProcess
 ) -> None:
-    provider.script([{"text": PIECE}] * 50, named={"long": [{"words": 500, "rate": 50}]})
+    provider.script([{"text": PIECE}] * 50, named={"long": [{"words": scaled(500, 150), "rate": 50}]})
     site, key = new_site()
     chat = {"LEASE": 3.0, "LEASE_RENEWAL": 0.5, "MAX_TURNS_PER_USER": CONVERSATIONS}
     with site.start(kind, chat=chat) as server, site.start(kind, chat=chat):  # the second takes over what it may
