@@ -17,7 +17,7 @@ from tests.nursery.forked import Forked
 from tests.postgres_server import PostgresProcess
 from tests.server import Site
 
-USERS = ("ada", *(f"user-{number}" for number in range(80)))
+USERS = ("ada", *(f"user-{number}" for number in range(200)))
 """Ada is the one user where a database is a test's own; the others are for tests that share one."""
 DATABASE = "template"
 """Its name on PostgreSQL."""

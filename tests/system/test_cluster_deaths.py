@@ -39,7 +39,7 @@ SHORT_LEASE = {"LEASE": 2.0, "LEASE_RENEWAL": 0.5}
 CASES: list[tuple[Kind, Database, dict[str, float]]] = (
     [(kind, database, {}) for kind in KINDS for database in DATABASES]
     if LONG
-    else [("daphne", "PostgreSQL", {}), ("uvicorn", "SQLite", SHORT_LEASE)]
+    else [("daphne", "PostgreSQL", SHORT_LEASE), ("uvicorn", "SQLite", SHORT_LEASE)]
 )
 
 

@@ -250,6 +250,7 @@ async def die(server: ServerProcess, *, key: str) -> None:
 
 
 @pytest.mark.alone
+@pytest.mark.parametrize("kind", KINDS if LONG else KINDS[:1], indirect=True)
 async def test_many_who_come_back_at_once_cost_no_turn_its_lease_and_all_catch_up(
     kind: Kind, new_site: NewSite, provider: ProviderProcess
 ) -> None:
