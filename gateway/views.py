@@ -51,12 +51,18 @@ class GatewayView(DoorView):
     """For API keys alone: a browser's session is none. Refuses in OpenAI's words."""
 
     authentication_classes = (ApiKeyAuthentication,)
+    payer: Principal | None = None
+    """Who was let in. Asking the request would have it look once more for a key that could not be looked for."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        self.payer = self.principal
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Every answer to a key says what is left of its limits."""
         response = super().finalize_response(request, response, *args, **kwargs)
-        if isinstance(request.auth, Principal):
-            for name, value in headers_for(request.auth).items():
+        if self.payer is not None:
+            for name, value in headers_for(self.payer).items():
                 response[name] = value
         return response
 

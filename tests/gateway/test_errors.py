@@ -11,6 +11,7 @@ from uuid import uuid4
 import openai
 import pytest
 from django.contrib.auth.models import User
+from django.db import OperationalError, connection
 from django.test import Client, override_settings
 
 from access.errors import QuotaExceeded
@@ -122,6 +123,19 @@ def test_without_a_key_that_is_one_everything_is_refused(headers: Any) -> None:
         error = error_in(response)
         assert (response.status_code, response["WWW-Authenticate"]) == (401, "Bearer")
         assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_api_key")
+
+
+def test_while_the_database_is_away_nobody_is_let_in_and_all_are_told_to_come_back(ada: Client) -> None:
+    def away(*_: Any) -> Any:
+        raise OperationalError("no route to db.internal")
+
+    with connection.execute_wrapper(away):
+        refused = [posts(ada), *(ada.get(f"/v1/{name}") for name in ("models", "models/demo", "x"))]
+
+    assert [(each.status_code, error_in(each)["code"], each["Retry-After"]) for each in refused] == [
+        (503, "busy", "5")
+    ] * 4
+    assert not any(b"db.internal" in each.content for each in refused)
 
 
 def test_a_browsers_session_is_no_key(user: User) -> None:
