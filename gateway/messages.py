@@ -13,6 +13,9 @@ from gateway.errors import BadParameter
 from history.events import CallerResult
 from llm.types import AssistantMessage, ImagePart, Message, Part, TextPart, ToolCall, ToolMessage, UserMessage
 
+MOST = 2_048
+"""Messages of a request. Those that were said before are stored while the user's other requests wait."""
+MOST_CALLS = 128
 IMAGE = re.compile(r"https://\S+|data:image/[\w.+-]+;base64,[A-Za-z0-9+/]+=*", re.ASCII | re.IGNORECASE)
 
 
@@ -77,7 +80,7 @@ class AssistantIn(In, frozen=True, kw_only=True, tag="assistant"):
 
     content: Content | None = None
     refusal: str | None = None
-    tool_calls: tuple[CallIn, ...] | None = None
+    tool_calls: Annotated[tuple[CallIn, ...], Meta(max_length=MOST_CALLS)] | None = None
 
 
 class ToolIn(In, frozen=True, kw_only=True, tag="tool"):
@@ -88,6 +91,7 @@ class ToolIn(In, frozen=True, kw_only=True, tag="tool"):
 
 
 MessageIn: TypeAlias = SystemIn | DeveloperIn | UserIn | AssistantIn | ToolIn
+MessagesIn: TypeAlias = Annotated[tuple[MessageIn, ...], Meta(min_length=1, max_length=MOST)]
 
 
 class Said(NamedTuple):

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from access.principals import Principal
 from gateway.errors import BadParameter
-from gateway.messages import MessageIn, said_in
+from gateway.messages import MessagesIn, said_in
 from gateway.offers import profile_of
 from gateway.tools import ChoiceIn, ToolsIn, choice_in, tools_in
 from history.conf import chat_settings
@@ -48,7 +48,7 @@ class ChatCompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked for. Fields that are not named here are ignored, null is as good as nothing."""
 
     model: str
-    messages: Annotated[tuple[MessageIn, ...], Meta(min_length=1)]
+    messages: MessagesIn
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     tools: ToolsIn | None = None

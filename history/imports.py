@@ -24,7 +24,8 @@ class Exchange:
         self.brought: list[CallerResult] = []
         """Answers to calls of the turn before."""
         self.hops: list[events.AssistantMessage] = []
-        self.answers: dict[tuple[int, int], ToolResult] = {}
+        self.answers: list[dict[int, ToolResult]] = []
+        """Of each hop, by which of its calls they answer."""
 
     def hear(self, message: UserMessage | AssistantMessage | ToolMessage) -> bool:
         """Take in the next message; False if it begins another turn."""
@@ -35,6 +36,7 @@ class Exchange:
                 self.said = message
             case AssistantMessage():
                 self.hops.append(_hop(message, number=len(self.hops)))
+                self.answers.append({})
             case ToolMessage() if self.hops:
                 self._answered(message)
             case ToolMessage():
@@ -53,17 +55,17 @@ class Exchange:
             results=UNSET if is_persons else tuple(self.brought),
             parent=str(parent) if parent else None,
         )
-        for hop in self.hops:
+        for hop, answers in zip(self.hops, self.answers, strict=True):
             yield hop
-            yield from (result for (number, _), result in sorted(self.answers.items()) if number == hop.hop)
+            yield from (answers[index] for index in sorted(answers))
         reason = "tool_calls" if self.hops and self.hops[-1].tool_calls else "stop"
         yield TurnEnded(status="completed", finish_reason=reason)
 
     def _answered(self, message: ToolMessage) -> None:
-        hop = self.hops[-1]
+        hop, answers = self.hops[-1], self.answers[-1]
         for index, call in enumerate(hop.tool_calls):
-            if call.id == message.tool_call_id and (hop.hop, index) not in self.answers:
-                self.answers[hop.hop, index] = ToolResult(
+            if call.id == message.tool_call_id and index not in answers:
+                answers[index] = ToolResult(
                     hop=hop.hop, index=index, tool_call_id=call.id, name=call.name, content=message.content
                 )
                 return

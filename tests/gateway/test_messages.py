@@ -234,6 +234,8 @@ IMPROPER: list[tuple[Any, str, str]] = [
     ([*SAY_HI, ASKED, TOOL, TOOL], "messages[3].tool_call_id", "A tool's message must follow"),
     ([*SAY_HI, ASKED, *SAY_HI, TOOL], "messages[3].tool_call_id", "A tool's message must follow"),
     ([ASKED, TOOL], "messages", "At least one user message is required."),
+    (SAY_HI * 2_049, "messages", "Expected `array` of length <= 2048"),
+    ([{**ASKED, "tool_calls": [CALL] * 129}, *SAY_HI], "messages[0].tool_calls", "Expected `array` of length <= 128"),
 ]  # fmt: skip
 
 
