@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping
 from functools import cache
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from yarl import URL
 
@@ -261,11 +261,17 @@ def _library() -> Library:
         logging.getLogger(name).disabled = True
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+    litellm.litellm_core_utils.url_utils.validate_url = _fetch_nothing
     litellm.suppress_debug_info = True
     litellm.disable_streaming_logging = True
     litellm.disable_token_counter = True  # for a cost that nobody asks for it would count each prompt, on the loop
     litellm.REPEATED_STREAMING_CHUNK_LIMIT = sys.maxsize  # else a hundred equal fragments are an error
     return litellm
+
+
+def _fetch_nothing(address: str) -> NoReturn:
+    """Where litellm asks whether it may fetch, to any size, an image for a provider that takes no addresses."""
+    raise _library().ImageFetchError("An image for this provider is a data URL.")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
