@@ -1,6 +1,7 @@
-"""The threads in which asynchronous code uses the database; the engine's own are elsewhere.
+"""The threads in which asynchronous code uses the database; those of the writer and the keeper are elsewhere.
 
-Orders have threads of their own: one that waits for a lock must not keep anyone from reading.
+Orders have threads of their own: one that waits for a lock must not keep anyone from reading. So have turns: they wait
+for nobody who comes to read, however many do so at once.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from history.connections import AWAY
 P = ParamSpec("P")
 T = TypeVar("T")
 
-READERS, ORDERERS = 2, 2
-"""Threads that read, and that take orders; who comes meanwhile waits for one."""
+READERS, ORDERERS, TURNS = 2, 2, 2
+"""Threads that read, that take orders, and that read for turns; who comes meanwhile waits for one."""
 PATIENCE, PAUSE = 60.0, 0.5
 """How long a database that is away is waited for, and how often it is asked, in seconds."""
 
 _readers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="verbatim-reader")
 _orderers = ThreadPoolExecutor(max_workers=ORDERERS, thread_name_prefix="verbatim-orderer")
+for_turns = ThreadPoolExecutor(max_workers=TURNS, thread_name_prefix="verbatim-turns")
 
 
 async def in_thread(read: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -32,14 +34,16 @@ async def in_thread(read: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) 
     return await _in(_readers, partial(read, *args, **kwargs))
 
 
-async def patiently(read: Callable[[], T], *, patience: float | None = None) -> T:
-    """Read, in a thread, from a database that may be away for a while; past `patience` seconds, or `PATIENCE`,
-    raise what it says."""
+async def patiently(
+    read: Callable[[], T], *, patience: float | None = None, threads: ThreadPoolExecutor = _readers
+) -> T:
+    """Read, in one of these threads, from a database that may be away for a while; past `patience` seconds, or
+    `PATIENCE`, raise what it says."""
     loop = asyncio.get_running_loop()
     until = loop.time() + (PATIENCE if patience is None else patience)
     while True:
         try:
-            return await in_thread(read)
+            return await _in(threads, read)
         except AWAY:
             if loop.time() > until:
                 raise

@@ -25,7 +25,7 @@ from llm.prices import cost
 from llm.registry import Profile
 from llm.types import ChatModel
 from streaming import ends, gathering
-from streaming.database import patiently
+from streaming.database import for_turns, patiently
 from streaming.drive import Cost, Drive
 from streaming.gathering import Begun, Claimed
 from streaming.hub import Hub
@@ -172,7 +172,7 @@ class Tasks:
             elif attempt is not None:
                 specs = self._toolbox.specs()
                 gather = partial(gathering.gather, turn_id, attempt=attempt, tools=specs, begun=begun)
-                claimed = await patiently(gather)
+                claimed = await patiently(gather, threads=for_turns)
                 sure = partial(self._sure, claimed.place, since=since)
                 await sure()
                 await self._perform(claimed, stop, sure=sure)
@@ -241,7 +241,7 @@ class Tasks:
         """Show again what is ours, and stop the rest."""
         began = elapsed()
         verify = partial(status.verify, tuple(self._running), engine=self._engine, lease=chat_settings().lease)
-        self._ours = await patiently(verify, patience=math.inf)
+        self._ours = await patiently(verify, patience=math.inf, threads=for_turns)
         self._doubts += 1
         self._pulse.verified(began)
         for drive in self._drives:
