@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import suppress
-from contextvars import Context
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,6 +19,7 @@ from history.models import Status
 from history.writer import Writer
 from llm.registry import Profile
 from llm.types import ChatModel
+from streaming.chores import have_done
 from streaming.doorbell import Doorbell, Ring, shared
 from streaming.hub import Hub
 from streaming.keeper import Keeper
@@ -70,7 +70,7 @@ class Engine:
         logger.info("engine %s started", self.id)
 
     def _have_done(self, chore: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]:
-        task = self.loop.create_task(chore(), name=f"verbatim {chore.__name__}", context=Context())
+        task = have_done(chore(), loop=self.loop, name=chore.__name__)
         self._chores.append(task)
         return task
 

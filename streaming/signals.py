@@ -10,6 +10,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from history.conf import chat_settings
+from streaming.chores import have_done
 
 if TYPE_CHECKING:
     from streaming.engine import Engine
@@ -47,7 +48,7 @@ def _wrap(number: signal.Signals, engine: Engine) -> None:
         engine.loop.call_soon_threadsafe(begin, signum)
 
     def begin(signum: int) -> None:
-        ending.append(engine.loop.create_task(drain(signum), name="verbatim drain"))
+        ending.append(have_done(drain(signum), loop=engine.loop, name="drain"))
 
     async def drain(signum: int) -> None:
         patience = chat_settings().drain if signum == signal.SIGTERM else 0.0

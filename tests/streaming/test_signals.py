@@ -84,3 +84,23 @@ async def test_a_process_ends_whatever_hangs(stage: Any, settings: Any, monkeypa
     goes_on.set()
     request.cancel()
     registry()._models.clear()
+
+
+@pytest.mark.usefixtures("handlers")
+async def test_an_end_that_breaks_off_is_heard_of(stage: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """The server ends all the same."""
+    on = await stage([])
+    ended = asyncio.Event()
+    signal.signal(signal.SIGTERM, lambda signum, frame: ended.set())
+    end_with_signals(on.engine)
+    on.engine.requests.add("nothing that can be waited for")
+
+    signal.raise_signal(signal.SIGTERM)
+    async with asyncio.timeout(10):
+        await ended.wait()
+    await asyncio.sleep(0)  # it is told
+
+    [line] = (record for record in caplog.records if record.levelname == "CRITICAL")
+    assert line.getMessage() == "verbatim drain has died"
+    assert line.exc_info
+    on.engine.requests.clear()

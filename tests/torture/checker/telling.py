@@ -9,6 +9,7 @@ from tests.torture.checker.verdict import Findings
 from tests.torture.records import Logged, Ordered, TurnRow, Waited
 
 NEVER = (
+    "has died",
     "could not be ended; the keeper will go on with it",
     "the writer stumbled",
     "cannot be stored",
