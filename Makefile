@@ -11,7 +11,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 TEST := $(BIN)/python -m pytest
 BESIDE := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 INDIFFERENT := $(addprefix tests/,llm tools bench torture browser system) $(wildcard tests/access/test_matrix*.py) tests/chat/rest/test_doors.py
-LONG_ONES := test_cluster_*.py test_kill.py test_never_reads.py test_nginx_for_minutes.py test_openapi.py test_silence.py
+LONG_ONES := test_cluster_*.py test_gateway.py test_kill.py test_never_reads.py test_nginx_for_minutes.py test_openapi.py test_silence.py
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet
 
 .PHONY: run test check bench bench-peers long torture torture-mutants lock

@@ -14,12 +14,15 @@ from openai import AsyncOpenAI, OpenAI
 from tests.client import Client
 from tests.provider import ProviderProcess, Script
 from tests.server import Kind, NewSite, ServerProcess, Site
+from tests.system.cluster import LONG
 
 HI: Any = [{"role": "user", "content": "Hi"}]
 SAID = ("Good ", "day ", "\U0001f44d\U0001f3fd data: {}\n\n: blah\u2028\x85")
 SCRIPT: Script = [{"reasoning": "Hm."}, *({"text": text} for text in SAID)]
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
 LOOK_UP: Any = [{"type": "function", "function": {"name": "look_up"}}]
+SILENCES, IMPATIENCE = ((40.0, 65.0), 20.0) if LONG else ((2.0, 4.0), 1.5)
+"""When a provider speaks, and how long the client waits for anything to come, in seconds."""
 RESTLESS = {"LEASE": 1.0, "LEASE_RENEWAL": 0.2}
 
 
@@ -88,15 +91,20 @@ async def test_the_first_word_is_there_while_the_model_still_speaks(
 
 
 async def test_a_silence_longer_than_the_clients_patience_is_survived(
-    sdk: AsyncOpenAI, provider: ProviderProcess
+    kind: Kind,
+    servers: Callable[[Kind], ServerProcess],
+    sdk: AsyncOpenAI,
+    provider: ProviderProcess,
 ) -> None:
-    """R14, on another scale: each silence is longer than the client waits for a sign of life."""
+    """R14: each silence is longer than the client waits for a sign of life; in the long form at a server whose heart
+    beats as it comes, in the short one on another scale."""
+    address = f"{servers(kind).url}/v1" if LONG else sdk.base_url
     provider.script([{"gate": "first"}, {"text": SAID[0]}, {"gate": "second"}, {"text": SAID[1]}])
     loop = asyncio.get_running_loop()
-    for name, seconds in (("first", 2.0), ("second", 4.0)):
+    for name, seconds in zip(("first", "second"), SILENCES, strict=True):
         loop.call_later(seconds, loop.run_in_executor, None, provider.open_gate, name)
 
-    impatient = sdk.with_options(timeout=1.5)
+    impatient = sdk.with_options(timeout=IMPATIENCE, base_url=address)
     said = await text_of(await impatient.chat.completions.create(model="openai", messages=HI, stream=True))
 
     assert said == SAID[0] + SAID[1]
