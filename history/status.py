@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -176,16 +176,19 @@ def not_mine(turn_ids: Iterable[UUID], *, engine: UUID) -> set[UUID]:
     return ids - set(mine.values_list("pk", flat=True))
 
 
-def release(turn_id: UUID, *, attempt: int, lease: float) -> None:
-    """Edge i, running → running: the turn is nobody's, and whoever sees it may take it over at once. Raises `Fenced`.
+def release(attempts: Mapping[UUID, int], *, lease: float) -> set[UUID]:
+    """Edge i, running → running: these turns, each in its attempt, are nobody's, and whoever sees them may take them
+    over at once. Returns which are; left out are those that are somebody else's, have ended, or are locked by somebody.
     One that is being stopped keeps its status, and is ended by whoever sees it.
 
-    It keeps a lease, because a process of the version before would end a turn without one.
+    They keep a lease, because a process of the version before would end a turn without one.
     """
     with transaction_within(LOCK_TIMEOUT):
-        rows = Turn.objects.filter(pk=turn_id, attempt=attempt, status__in=ACTIVE)
-        if not _change(rows, engine=None, lease_expires_at=Now() + timedelta(seconds=lease)):
-            raise Fenced
+        rows = Turn.objects.filter(pk__in=list(attempts), status__in=ACTIVE)
+        free = rows.select_for_update(skip_locked=True, no_key=True).values_list("pk", "attempt")
+        ours = {pk for pk, attempt in free if attempt == attempts[pk]}
+        Turn.objects.filter(pk__in=ours).update(engine=None, lease_expires_at=Now() + timedelta(seconds=lease))
+    return ours
 
 
 def abandoned(still: Q, *, among: Iterable[UUID] | None = None) -> list[Abandoned]:

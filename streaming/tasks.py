@@ -20,6 +20,7 @@ from history.conf import chat_settings
 from history.connections import AWAY
 from history.errors import ChatError, Fenced, NotFound
 from history.events import TurnError
+from history.releases import Releases
 from history.writer import Writer
 from llm.prices import cost
 from llm.registry import Profile
@@ -71,6 +72,7 @@ class Tasks:
         self._hub = hub
         self._writer = writer
         self._models = models
+        self._releases = Releases(engine)
         self._released = released
         self._toolbox: Toolbox = toolbox_from(chat_settings().tools, after_sync=connections.close_all)
         self._running: dict[UUID, Running] = {}
@@ -266,7 +268,7 @@ class Tasks:
 
     async def _release(self, turn_id: UUID, *, attempt: int) -> None:
         """Let another process go on with a turn."""
-        await self._write(partial(status.release, turn_id, attempt=attempt, lease=chat_settings().lease))
+        await self._write(self._releases.job(turn_id, attempt=attempt))
         self._released()
 
     def _model(self, claimed: Claimed, *, price: Cost) -> ChatModel:

@@ -7,7 +7,7 @@ Nothing is done otherwise, only later. Notes and pauses are put around the engin
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from functools import partial, wraps
 from threading import Thread, local
@@ -114,18 +114,24 @@ def fencing(fence: Callable[..., None]) -> Callable[..., None]:
     return held
 
 
-def releasing(release: Callable[..., None]) -> Callable[..., None]:
-    """`status.release`, with a note of what is stored of the draft by then: whoever takes the turn over drops it."""
+def releasing(release: Callable[..., set[UUID]]) -> Callable[..., set[UUID]]:
+    """`status.release`, with a note of what is stored of the drafts by then: whoever takes one over drops them."""
 
     @wraps(release)
-    def noted(turn_id: UUID, *, attempt: int, **options: Any) -> None:
-        batches = DeltaBatch.objects.filter(turn_id=turn_id, attempt=attempt)
+    def noted(attempts: Mapping[UUID, int], **options: Any) -> set[UUID]:
         at = time.time()
-        _, text = newest(batches.values("attempt", "hop", "start", "text", "runs"))
-        release(turn_id, attempt=attempt, **options)
-        note("released", turn=str(turn_id), attempt=attempt, text=text, at=at)
+        texts = {turn_id: _stored(turn_id, attempt=attempt) for turn_id, attempt in attempts.items()}
+        released = release(attempts, **options)
+        for turn_id in released:
+            note("released", turn=str(turn_id), attempt=attempts[turn_id], text=texts[turn_id], at=at)
+        return released
 
     return noted
+
+
+def _stored(turn_id: UUID, *, attempt: int) -> str:
+    batches = DeltaBatch.objects.filter(turn_id=turn_id, attempt=attempt)
+    return newest(batches.values("attempt", "hop", "start", "text", "runs"))[1]
 
 
 def live() -> None:
