@@ -86,7 +86,9 @@ def test_postgresql_is_pooled_without_persistent_connections() -> None:
 
     assert (default["HOST"], default["PORT"], default["NAME"], default["USER"]) == ("db.internal", 5433, "chat", "ada")
     assert default["CONN_MAX_AGE"] == 0
-    assert default["OPTIONS"]["pool"] == {"min_size": 2, "max_size": 5}, "two are outside of it"
+    pool = default["OPTIONS"]["pool"]
+    assert (pool["min_size"], pool["max_size"]) == (2, 5), "two are outside of it"
+    assert pool["timeout"] == pool["reconnect_timeout"] == 5.0
     assert default["DISABLE_SERVER_SIDE_CURSORS"] is True
 
 

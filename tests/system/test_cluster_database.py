@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -19,6 +20,8 @@ from tests.client import Client, Socket, caught_up, ended, says
 from tests.postgres_server import PostgresProcess
 from tests.provider import ProviderProcess, Script
 from tests.redis import RedisProcess
+from tests.server import KINDS
+from tests.system.callers import Caller
 from tests.system.cluster import LONG, Cluster, NewCluster, scaled, started
 from tests.template import DATABASE, Template, site_at
 
@@ -27,6 +30,8 @@ WORDS, RATE = scaled(200, 60), 10
 AWAY = scaled(11, 5)
 LEASE = {} if LONG else {"LEASE": 4.0, "LEASE_RENEWAL": 1.0}
 """The database is away for longer than a lease."""
+REFUSED, SERVED = 9.0, 9.0
+"""Seconds for who asks while it is away, and after it is back: the pool's five, and some for a busy machine."""
 WRITERS = scaled(100, 32)
 SCRIPT: Script = [
     {"gate": "begin"},
@@ -80,6 +85,42 @@ async def test_a_postgres_that_is_away_for_long_fails_no_turn_and_has_none_taken
         assert socket.folded.events[2]["data"]["text"] == SPEECH
         assert socket.folded.resets == 0
     assert [entry["ended"] for entry in provider.log()] == ["completed"] * STREAMS
+
+
+async def test_while_postgres_is_away_who_asks_is_refused_soon_and_served_again_soon_after_it_is_back(
+    own_postgres: PostgresProcess, postgres_template: Template, redis: RedisProcess, provider: ProviderProcess
+) -> None:
+    """R19: the longer it has been away, the longer its pool would wait before it looks again."""
+    site = site_at(own_postgres.uri(DATABASE), provider_url=provider.base_url, env={"REDIS_URL": redis.url})
+    with started(site, key=postgres_template.key, redis=redis, kinds=KINDS) as cluster:
+        callers = [Caller(server.url, key=cluster.key) for server in cluster.servers]
+        before = await asyncio.gather(*(asked_in_turn(caller) for caller in callers))
+
+        await asyncio.to_thread(own_postgres.stop)
+        meanwhile = await asyncio.gather(*(asked_in_turn(caller, times=2) for caller in callers))
+        await asyncio.to_thread(own_postgres.start)
+        async with asyncio.timeout(SERVED):
+            await asyncio.gather(*(until_served(caller) for caller in callers))
+
+    assert [status for told in before for status, _ in told] == [200] * 2 * len(callers)
+    assert [status for told in meanwhile for status, _ in told] == [503] * 4 * len(callers)
+    assert max(seconds for told in meanwhile for _, seconds in told) <= REFUSED
+
+
+async def asked_in_turn(caller: Caller, *, times: int = 1) -> list[tuple[int, float]]:
+    """What each of the doors that need the database says, and after how many seconds."""
+    told = []
+    for path in ("/ready/", "/api/v1/conversations/") * times:
+        began = time.monotonic()
+        answer = await caller.get(path)
+        told.append((answer.status, time.monotonic() - began))
+    return told
+
+
+async def until_served(caller: Caller) -> None:
+    """Ask until there is an answer. Who is refused has waited for a connection, so this does not spin."""
+    while (await caller.get("/api/v1/conversations/")).status != 200:
+        pass
 
 
 async def others_have_looked(cluster: Cluster) -> None:
