@@ -131,6 +131,14 @@ def test_health_checks_ask_what_the_site_answers() -> None:
         resolve("/healthy/")
 
 
+def test_the_database_is_there_when_it_answers_over_the_network() -> None:
+    """The server that the image starts to make it does not listen there, and may take a while."""
+    check = SERVICES["postgres"]["healthcheck"]
+
+    assert "pg_isready --host 127.0.0.1" in " ".join(check["test"])
+    assert check["start_period"] == "60s"
+
+
 def test_a_process_has_time_to_end() -> None:
     for name in (*WEB, "housekeeping"):
         assert seconds(SERVICES[name]) >= ChatSettings().drain + EXIT
