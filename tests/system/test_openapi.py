@@ -10,10 +10,13 @@ from typing import Any
 import hypothesis
 import pytest
 import schemathesis
+from hypothesis import strategies as st
 from schemathesis import checks
+from schemathesis.config import SchemathesisConfig
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks as openapi
 
+from access.keys import HEADERS
 from access.principals import Scope
 from chat.rest.browse import document
 from chat.urls import urlpatterns
@@ -30,6 +33,10 @@ CHECKS = [
     openapi.response_schema_conformance,
     openapi.ignored_auth,
 ]
+ASKING = "/v1/chat/completions"
+CONFIG = SchemathesisConfig.from_dict({"operations": [{"include-path": ASKING, "generation": {"allow-x00": False}}]})
+"""What is refused wherever it is, is refused soon enough."""
+HI: Any = {"role": "user", "content": "Hi"}
 ENDLESS = "/api/v1/conversations/{conversation_id}/stream/"
 EXAMPLES = scaled(40, 8)
 ROOT = "from django.contrib.auth.models import User; User.objects.update(is_superuser=True)"
@@ -37,7 +44,7 @@ ROOT = "from django.contrib.auth.models import User; User.objects.update(is_supe
 
 
 class Tried:
-    """A conversation with an ended turn, and who may see it."""
+    """A conversation with an ended turn, and who may see it. `ids` are what there is by its name in a request."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -50,7 +57,17 @@ class Tried:
             await socket.until(ended())
             turn = next(event["turn"] for event in socket.folded.events.values())
         await self.client.call("POST", "/api/v1/profiles/fast", {})
-        return {"conversation_id": conversation, "turn_id": turn, "name": "fast", "model": "demo"}
+        in_bodies = {"turn": turn, "request_id": turn, "provider": "demo"}
+        return {"conversation_id": conversation, "turn_id": turn, "name": "fast", "model": "demo", **in_bodies}
+
+    def help(self, case: schemathesis.Case[Any]) -> None:
+        """Have it get further: no second key beside the good one, and in the body the names of what is there."""
+        for name in HEADERS:
+            case.headers.pop(name, None)
+        if isinstance(case.body, dict):
+            case.body |= {name: value for name, value in self.ids.items() if name in case.body}
+            if isinstance(messages := case.body.get("messages"), list):
+                messages.append(HI)
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +81,15 @@ def tried(site: Site, provider_process: ProviderProcess) -> Iterator[Tried]:
         yield Tried(Client(server.url, key=key))
 
 
-SCHEMA = schemathesis.openapi.from_dict(document())
+SCHEMA = schemathesis.openapi.from_dict(document(), config=CONFIG)
 OPERATIONS = [found.ok() for found in SCHEMA.get_all_operations()]  # type: ignore[union-attr]  # else it raises
+
+
+def answer(case: schemathesis.Case[Any], tried: Tried) -> Any:
+    """One that is described."""
+    return case.call_and_validate(
+        base_url=tried.client.url, headers=tried.client.headers, checks=CHECKS, timeout=60, verify=False
+    )
 
 
 @pytest.mark.parametrize("mode", GenerationMode, ids=str)
@@ -75,22 +99,33 @@ def test_whatever_is_sent_the_answer_is_one_that_is_described(
 ) -> None:
     statuses = set()
 
-    @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
+    @hypothesis.given(case=operation.as_strategy(generation_mode=mode), finds=st.booleans())
     @hypothesis.settings(
         max_examples=EXAMPLES, deadline=None, suppress_health_check=list(hypothesis.HealthCheck), derandomize=True
     )
-    def send(case: schemathesis.Case[Any]) -> None:
+    def send(case: schemathesis.Case[Any], finds: bool) -> None:
         if case.method != "DELETE" and case.path != ENDLESS:
             case.path_parameters = {name: tried.ids[name] for name in case.path_parameters}
-        response = case.call_and_validate(
-            base_url=tried.client.url, headers=tried.client.headers, checks=CHECKS, timeout=60, verify=False
-        )
+        if finds:
+            tried.help(case)
+        response = answer(case, tried)
         statuses.add(response.status_code)
 
     send()
 
     assert statuses
     assert max(statuses) < 500
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_an_answer_of_a_model_is_one_that_is_described(tried: Tried, streams: bool) -> None:
+    """What is made up is seldom a request that has one."""
+    [operation] = [each for each in OPERATIONS if each.path == ASKING]
+    body: Any = {"model": "demo", "messages": [HI], "stream": streams}
+
+    response = answer(operation.Case(body=body, media_type="application/json"), tried)
+
+    assert response.status_code == 200
 
 
 def test_the_document_has_every_door_of_the_interface() -> None:
