@@ -16,9 +16,11 @@ from chat.close import Close
 from tests.client import Client, caught_up, says
 from tests.provider import ProviderProcess
 from tests.server import ServerProcess
-from tests.system.cluster import Cluster, NewCluster
+from tests.system.cluster import Cluster, NewCluster, scaled
 
 REQUESTS = 100
+REVOKED = scaled(5, 15)
+"""Seconds within which a revoked key has nothing open any more: as promised, and thrice that beside other tests."""
 COMPLETIONS = "/v1/chat/completions"
 PROFILE = {
     "name": "small",
@@ -212,10 +214,10 @@ async def test_a_key_that_is_revoked_at_one_process_ends_what_it_has_open_at_all
         async with asyncio.timeout(30):
             rest = await asyncio.gather(*(stream.read() for stream in streams))
             code = await socket.until_closed()
+        took = asyncio.get_running_loop().time() - began
 
-    measured(
-        f"revoked: all streams had ended after {asyncio.get_running_loop().time() - began:.1f} s, 5 s are promised"
-    )
+    measured(f"revoked: all streams had ended after {took:.1f} s, 5 s are promised")
+    assert took <= REVOKED
     assert code == Close.UNAUTHENTICATED
     assert b'"code":"invalid_api_key"' in rest[0]
     assert [b"access_ended" in told for told in rest[1:]] == [True, True]
