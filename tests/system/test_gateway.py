@@ -141,6 +141,37 @@ async def test_a_provider_that_breaks_off_ends_the_stream_with_an_error(
     assert broken.value.code == "truncated"
 
 
+@pytest.mark.parametrize("streams", [False, True])
+async def test_who_has_said_so_stops_the_turn_by_leaving(
+    sdk: AsyncOpenAI, client: Client, provider: ProviderProcess, streams: bool
+) -> None:
+    provider.script([{"text": SAID[0]}, {"gate": "never"}])
+    conversation = await client.new_conversation()
+    headers = {"X-Verbatim-Conversation-ID": conversation, "X-Verbatim-On-Disconnect": "cancel"}
+    asked: Any = {"model": "openai", "messages": HI, "stream": streams, "extra_headers": headers}
+    has_begun = asyncio.Event()
+
+    async def ask() -> None:
+        answer: Any = await sdk.chat.completions.create(**asked)
+        async for _ in answer:
+            has_begun.set()
+
+    asking = asyncio.create_task(ask())
+    await provider.requests_async(1)
+    if streams:
+        async with asyncio.timeout(20):
+            await has_begun.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+    [request] = await provider.requests_async(1, ended=True)
+    [turn] = (await client.call("GET", f"/api/v1/conversations/{conversation}/turns/"))["results"]
+    answer = await client.call("GET", f"/api/v1/turns/{turn['id']}/response/")
+    assert request["ended"] == "closed by client"
+    assert answer["status"] == "cancelled"
+
+
 async def test_a_wrong_key_is_an_authentication_error(sdk: AsyncOpenAI) -> None:
     with pytest.raises(openai.AuthenticationError) as refused:
         await sdk.with_options(api_key="sk-wrong").chat.completions.create(model="openai", messages=HI)
