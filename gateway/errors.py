@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 from django.core.exceptions import PermissionDenied
@@ -41,10 +41,16 @@ SOON = 120
 """Seconds that they wait if `Retry-After` says so. Told of more, some ask again at once."""
 
 
+Fault: TypeAlias = Literal["invalid_value", "missing_required_parameter", "unsupported_parameter"]
+"""What can be wrong with a field."""
+OTHER = "error"
+"""The code of what the framework refuses and has no name here."""
+
+
 class BadParameter(Exception):
     """A field of the request that is wrong, or that cannot be honoured; `param` says where it is."""
 
-    def __init__(self, sentence: str, *, param: str | None = None, code: str = "invalid_value") -> None:
+    def __init__(self, sentence: str, *, param: str | None = None, code: Fault = "invalid_value") -> None:
         super().__init__(sentence)
         self.param = param
         self.code = code
@@ -124,7 +130,7 @@ def _foreign(error: Exception) -> Refusal:
         case APIException():
             status = HTTPStatus(error.status_code)
             headers = {"WWW-Authenticate": header} if (header := getattr(error, "auth_header", None)) else {}
-            return _told(FRAMEWORK.get(status, "error"), status, str(error.detail), headers=headers)
+            return _told(FRAMEWORK.get(status, OTHER), status, str(error.detail), headers=headers)
         case OperationalError() | InterfaceError():  # the database is away, or has no connection left
             logger.error("the database could not be asked", exc_info=error)
             return refusal(Busy())

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from access.principals import Principal
-from gateway.errors import BadParameter
+from gateway.errors import BadParameter, Fault
 from gateway.messages import MessagesIn, said_in
 from gateway.offers import profile_of
 from gateway.tools import ChoiceIn, ToolsIn, choice_in, tools_in
@@ -149,7 +149,7 @@ def _told(body: Json) -> ChatCompletionRequest:
     except msgspec.ValidationError as error:
         sentence = str(error)
         where = WHERE.search(sentence)
-        code = "missing_required_parameter" if "missing required field" in sentence else "invalid_value"
+        code: Fault = "missing_required_parameter" if "missing required field" in sentence else "invalid_value"
         raise BadParameter(sentence, param=where[1] if where else None, code=code) from None
 
 

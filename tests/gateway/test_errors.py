@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
 
 import openai
 import pytest
@@ -17,16 +14,12 @@ from django.test import Client, override_settings
 from access.errors import QuotaExceeded
 from access.keys import create_key
 from access.principals import Scope
-from gateway.errors import OF_TURN, WORDS, TurnFailed, refusal
-from history.events import TurnError
 from history.models import Turn
 from llm import errors as model
 from llm.types import TextDelta
 from streaming.database import in_thread
 from streaming.turns import stop_turn
-from tests.chat.rest.test_doors import errors as refusals
 from tests.gateway.conftest import ADDRESS, SAY_HI
-from web.statuses import STATUS
 
 JSON = "application/json"
 
@@ -104,13 +97,6 @@ async def test_a_turn_that_is_stopped_is_no_answer_and_is_not_to_be_retried(door
         await asking
     assert stopped.value.code == "cancelled"
     assert stopped.value.response.headers["x-should-retry"] == "false"
-
-
-def test_a_failure_that_would_be_replayed_is_not_to_be_retried_with_the_same_key() -> None:
-    failure = TurnFailed(TurnError(code="unavailable", message="Away."))
-
-    assert "X-Should-Retry" not in refusal(failure).headers
-    assert refusal(failure, keyed=True).headers["X-Should-Retry"] == "false"
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer sk-wrong"}, {"X-API-Key": "vb_wrong"}])
@@ -254,35 +240,3 @@ def test_a_limit_says_when_to_come_back(ada: Client) -> None:
     error = error_in(response)
     assert (response.status_code, error["type"], error["code"]) == (429, "rate_limit_error", "rate_limit_exceeded")
     assert response["Retry-After"] == "5"
-
-
-def test_every_refusal_and_every_failure_can_be_told() -> None:
-    made: list[Callable[[], Exception]] = [
-        *((lambda kind=kind: _made(kind)) for kind in refusals() if kind.code in STATUS),
-        *((lambda code=code: TurnFailed(TurnError(code=code, message="x"))) for code in OF_TURN),
-    ]
-
-    told = [refusal(make()) for make in made]
-
-    assert len(told) == len(OF_TURN) + len(STATUS)
-    assert all(400 <= each.status < 600 for each in told)
-    assert {*WORDS} <= {*STATUS, *OF_TURN}
-    assert {each.status for each in told} <= {400, 401, 403, 404, 409, 422, 429, 500, 502, 503, 504}
-
-
-def _made(kind: Any) -> Exception:
-    return kind(str(uuid4())) if kind.code in ("turn_active", "still_running") else kind()  # type: ignore[no-any-return]
-
-
-def test_a_code_from_another_version_is_told_as_a_bad_gateway() -> None:
-    told = refusal(TurnFailed(TurnError(code="new_trouble", message="Hm.")))
-
-    assert (told.status, told.body.error.code) == (502, "new_trouble")
-
-
-def test_a_fault_says_nothing_about_our_inside(caplog: pytest.LogCaptureFixture) -> None:
-    told = refusal(RuntimeError("SELECT secret"))
-
-    assert (told.status, told.body.error.code) == (500, "internal")
-    assert "secret" not in json.dumps(told.body.error.message)
-    assert any("SELECT secret" in str(record.exc_info) for record in caplog.records)
