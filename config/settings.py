@@ -145,8 +145,8 @@ def database(url: str) -> dict[str, Any]:
         options["pool"] = {
             "min_size": min(shared, int(os.environ.get("DATABASE_POOL_MIN", "2"))),
             "max_size": shared,
-            "timeout": 5.0,  # seconds that a request waits for a connection
-            "reconnect_timeout": 5.0,  # it waits twice as long after each try; past these, who comes has it begin anew
+            "timeout": 10.0,  # seconds that a request waits for a connection
+            "reconnect_timeout": 10.0,  # it waits twice as long after each try; past these, who comes has it begin anew
         }
     return settings
 

@@ -88,7 +88,7 @@ def test_postgresql_is_pooled_without_persistent_connections() -> None:
     assert default["CONN_MAX_AGE"] == 0
     pool = default["OPTIONS"]["pool"]
     assert (pool["min_size"], pool["max_size"]) == (2, 5), "two are outside of it"
-    assert pool["timeout"] == pool["reconnect_timeout"] == 5.0
+    assert pool["timeout"] == pool["reconnect_timeout"] == 10.0
     assert default["DISABLE_SERVER_SIDE_CURSORS"] is True
 
 

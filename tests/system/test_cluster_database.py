@@ -30,8 +30,8 @@ WORDS, RATE = scaled(200, 60), 10
 AWAY = scaled(11, 5)
 LEASE = {} if LONG else {"LEASE": 4.0, "LEASE_RENEWAL": 1.0}
 """The database is away for longer than a lease."""
-REFUSED, SERVED = 9.0, 9.0
-"""Seconds for who asks while it is away, and after it is back: the pool's five, and some for a busy machine."""
+REFUSED, SERVED = 20.0, 20.0
+"""Seconds for who asks while it is away, and after it is back: the pool's ten, and some for a busy machine."""
 WRITERS = scaled(100, 32)
 SCRIPT: Script = [
     {"gate": "begin"},
