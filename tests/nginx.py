@@ -8,12 +8,14 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
 from tests.provider import ROOT
-from tests.server import ServerProcess
+from tests.server import KINDS, ServerProcess, Site
 
 NGINX = shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))
 CONFIGURATION = (ROOT / "deploy/nginx.conf").read_text(encoding="utf-8")
@@ -90,3 +92,13 @@ class Nginx:
         assert NGINX is not None
         user = f"user {pwd.getpwuid(os.getuid()).pw_name};" if os.getuid() == 0 else ""  # else its workers are nobody
         return [NGINX, "-p", str(self._file.parent), "-c", str(self._file), "-g", user]
+
+
+@contextmanager
+def both_behind_nginx(
+    site: Site, folder: Path, *, chat: Mapping[str, float] | None = None, changes: Mapping[str, str] | None = None
+) -> Iterator[tuple[ServerProcess, ServerProcess, Nginx]]:
+    """A daphne and a uvicorn, which start at the same time, and nginx in front of them."""
+    with ExitStack() as alive, ThreadPoolExecutor() as pool:
+        daphne, uvicorn = pool.map(lambda kind: alive.enter_context(site.start(kind, chat=chat)), KINDS)
+        yield daphne, uvicorn, alive.enter_context(Nginx(folder, daphne, uvicorn, changes=changes))

@@ -58,6 +58,11 @@ class Caller:
         async with self.request("GET", path) as response:
             return Told(response.status, response.headers, await response.read())
 
+    async def post(self, path: str, body: Any) -> Told:
+        """What is answered to this."""
+        async with self.request("POST", path, body) as response:
+            return Told(response.status, response.headers, await response.read())
+
     async def create(self) -> str:
         """The id of a new conversation."""
         async with self.request("POST", "/api/v1/conversations/", {}) as response:

@@ -31,7 +31,7 @@ collect_ignore: list[str] = []
 if CURL is None and not IN_CI:
     collect_ignore.append("test_curl.py")
 if NGINX is None and not IN_CI:
-    collect_ignore.append("test_nginx.py")
+    collect_ignore += ["test_nginx.py", "test_nginx_silence.py"]
 if previous_version() is None and not IN_CI:  # without history, only what `tests/history/test_versions.py` says is held
     collect_ignore.append("test_cluster_versions.py")
 if NGINX is None or not LONG:

@@ -1,4 +1,4 @@
-"""Through nginx as `deploy/nginx.conf` sets it up: words come as they are said, what idles stays, what breaks heals."""
+"""Through nginx as `deploy/nginx.conf` sets it up: words come as they are said, what breaks heals."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import asyncio
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,17 +16,15 @@ import pytest
 from msgspec import json
 from websockets.exceptions import ConnectionClosed
 
-from history.conf import ChatSettings
 from tests import lightspeed
 from tests.client import Client
 from tests.lightspeed import with_key
-from tests.nginx import CONFIGURATION, Nginx
+from tests.nginx import Nginx, both_behind_nginx
 from tests.provider import ProviderProcess, Script
-from tests.server import KINDS, Kind, NewSite, ServerProcess, Site
+from tests.server import Kind, NewSite, ServerProcess, Site
 from tests.sse import Reader
 from tests.system.callers import CHAT, PATIENCE, Caller
 from tests.system.held import kinds
-from tests.system.idle import hold
 from tests.system.viewers import Viewer, assert_lawful, fresh_read
 
 WORDS, RATE = 30, 10
@@ -100,16 +96,6 @@ async def on_streaming_chat(client: Client) -> Arrivals:
     return arrivals
 
 
-@contextmanager
-def both_behind_nginx(
-    site: Site, folder: Path, *, chat: Mapping[str, float] | None = None, changes: Mapping[str, str] | None = None
-) -> Iterator[tuple[ServerProcess, ServerProcess, Nginx]]:
-    """A daphne and a uvicorn, which start at the same time, and nginx in front of them."""
-    with ExitStack() as alive, ThreadPoolExecutor() as pool:
-        daphne, uvicorn = pool.map(lambda kind: alive.enter_context(site.start(kind, chat=chat)), KINDS)
-        yield daphne, uvicorn, alive.enter_context(Nginx(folder, daphne, uvicorn, changes=changes))
-
-
 async def follows(viewer: Viewer, client: Client) -> int:
     """Come back whenever the line breaks, until the turn is over; how often it broke."""
     breaks = 0
@@ -162,26 +148,6 @@ async def test_words_come_at_the_pace_at_which_they_are_said(
         assert len(behind) == WORDS
         assert behind[WORDS * 9 // 10] < BEARABLE
         assert len(arrivals.moments) > WORDS / 2
-
-
-async def test_who_hears_nothing_but_heartbeats_stays_connected(site: Site, key: str, tmp_path: Path) -> None:
-    """Everything that is 75 s is 3 s here, and a heartbeat 1 s: held for more than three of the time-outs."""
-    with both_behind_nginx(site, tmp_path, chat={"HEARTBEAT": 1.0}, changes={" 75s;": " 3s;"}) as (_, _, nginx):
-        heard = await hold(Client(nginx.url, key=key), heartbeats=11)
-
-    assert heard == [11] * 4
-    assert "timed out" not in nginx.errors
-
-
-def test_what_may_be_silent_is_given_more_time_than_it_needs() -> None:
-    shipped = ChatSettings()
-    time_outs = {name: int(value) for name, value in re.findall(r"^ {8}(\w+_timeout) (\d+)s;", CONFIGURATION, re.M)}
-    for_answers = re.search(r"location /api/v1/ai/ \{\s+proxy_read_timeout (\d+)s;", CONFIGURATION)
-
-    for name in ("proxy_read_timeout", "proxy_send_timeout", "send_timeout"):
-        assert time_outs[name] >= 4 * shipped.heartbeat
-    assert for_answers is not None
-    assert int(for_answers[1]) > shipped.answer_timeout
 
 
 async def test_after_a_reload_who_was_cut_goes_on_where_it_was(
