@@ -3,7 +3,8 @@
 import logging
 
 from django.db import DatabaseError, connection
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
+from django.middleware import common
 from django.views.decorators.http import require_safe
 
 from streaming.engine import is_draining
@@ -29,3 +30,11 @@ def ready(request: HttpRequest) -> HttpResponse:
         logger.exception("Not ready: the database does not answer")
         return HttpResponse("no database\n", status=503, content_type="text/plain")
     return HttpResponse("ready\n", content_type="text/plain")
+
+
+class CommonMiddleware(common.CommonMiddleware):
+    """Django's, which lets nobody in who calls the site by another name than it has; but a load balancer asks a process
+    by its address, which no setting knows."""
+
+    def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
+        return None if request.path_info in ("/live/", "/ready/") else super().process_request(request)

@@ -45,6 +45,16 @@ def test_without_a_database_it_is_not_ready(client: Client, caplog: pytest.LogCa
     assert "the server closed the connection" in caplog.text
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("address", ["/live/", "/ready/"])
+def test_who_looks_after_the_process_may_call_it_what_they_like(client: Client, address: str) -> None:
+    """A load balancer names the address that it knows."""
+    elsewhere = {"host": "10.1.2.3:8000"}
+
+    assert client.get(address, headers=elsewhere).status_code == HTTPStatus.OK
+    assert client.get("/page/", headers=elsewhere).status_code == HTTPStatus.BAD_REQUEST
+
+
 def _unplugged(*args: Any) -> Any:
     raise OperationalError("the server closed the connection")
 
