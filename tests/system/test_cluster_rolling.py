@@ -12,14 +12,18 @@ from signal import SIGTERM
 from typing import Any
 from uuid import uuid4
 
+import aiohttp
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 
 from streaming.frames import Error
+from tests import lightspeed
 from tests.client import Client, Socket, ended
 from tests.fold import Folded
 from tests.provider import ProviderProcess, Script
 from tests.server import KINDS
+from tests.sse import Reader
+from tests.system.callers import CHAT, STREAMING_CHAT, Caller
 from tests.system.cluster import DATABASES, FOUR, LONG, Cluster, Database, NewCluster, is_ready, scaled
 from tests.system.held import kinds
 from tests.system.viewers import fresh_read
@@ -28,9 +32,9 @@ GOING_AWAY, CUT = 1012, 1006
 """Who comes while a process ends may be cut off instead: for them that is the network, and they come back as well."""
 DRAIN = 15.0 if LONG else 2.0
 EXITED = DRAIN + 10.0
-TALKERS, ASKERS = scaled(50, 15), scaled(50, 15)
+TALKERS, ASKERS, PROGRAMS = scaled(50, 15), scaled(50, 15), scaled(10, 4)
 WORDS, RATE = scaled(1200, 200), 25
-SPEECH = "".join(f"w{number:04} " for number in range(1, WORDS + 1))
+SPEECH, BRIEF = ("".join(f"w{number:04} " for number in range(1, count + 1)) for count in (WORDS, 15))
 CALL = {"tool": {"index": 0, "id": "a", "name": "calculator", "arguments": '{"expression": "6 * 7"}'}}
 SCRIPTS: dict[str, Script] = {
     "long": [{"words": WORDS, "rate": RATE}],
@@ -76,6 +80,49 @@ class Person:
             self.errors += [answer.code for answer in socket.answers if isinstance(answer, Error)]
 
 
+@dataclass
+class Program:
+    """One that asks for whole answers, or reads streams that it can only append, and asks again with the same key,
+    elsewhere, until it has the answer. It is told nothing else on the way than that a process is draining."""
+
+    cluster: Cluster
+    path: str
+    at: int
+    answers: set[str] = field(default_factory=set)
+
+    async def ask(self, text: str) -> None:
+        """Ask until the answer is there."""
+        reader, once, key = Reader(), self._whole if self.path == CHAT else self._streamed, uuid4().hex
+        async with asyncio.timeout(120):
+            while True:
+                try:
+                    if answer := await once(text, key=key, reader=reader):
+                        self.answers.add(answer)
+                        return
+                except (aiohttp.ClientError, EOFError):
+                    pass  # nobody is there, or takes new connections, just now; or the stream broke
+                self.at += 1
+
+    @property
+    def _client(self) -> Client:
+        return self.cluster.clients[self.at % len(self.cluster.servers)]
+
+    async def _whole(self, text: str, *, key: str, reader: Reader) -> str:
+        told = await Caller(self._client.url, key=self.cluster.key).ask(CHAT, text, key=key)
+        if told.status == 200:
+            return str(told.json["response"])
+        assert b"draining" in told.body
+        return ""
+
+    async def _streamed(self, text: str, *, key: str, reader: Reader) -> str:
+        async with lightspeed.with_key(self._client).ask(text, key=key, reader=reader) as stream:
+            if stream.status == 200:
+                await stream.until(lambda reader: "turn_complete" in lightspeed.names(reader), seconds=90)
+                return lightspeed.text(reader)
+            assert b"draining" in (await stream.to_the_end()).received
+            return ""
+
+
 @pytest.mark.parametrize("database", DATABASES if LONG else ["PostgreSQL"])
 async def test_a_rolling_restart_of_all_processes_breaks_no_answer_and_asks_nothing_twice_that_ended_in_time(
     database: Database, new_cluster: NewCluster, provider: ProviderProcess, measured: Callable[[str], None]
@@ -86,10 +133,12 @@ async def test_a_rolling_restart_of_all_processes_breaks_no_answer_and_asks_noth
         people = [
             Person(cluster, await client.new_conversation(), at) for at, client in every(cluster, TALKERS + ASKERS)
         ]
+        programs = [Program(cluster, path, at) for at in range(PROGRAMS // 2) for path in (CHAT, STREAMING_CHAT)]
         over = asyncio.Event()
         talking = [asyncio.create_task(person.ask("[[long]]")) for person in people[:TALKERS]]
-        asking = [asyncio.create_task(ask_on(person, until=over)) for person in people[TALKERS:]]
-        await provider.requests_async(TALKERS + ASKERS)
+        askers: list[Person | Program] = [*people[TALKERS:], *programs]
+        asking = [asyncio.create_task(ask_on(asker, until=over)) for asker in askers]
+        await provider.requests_async(TALKERS + len(asking))
 
         exits = [await roll(cluster, at, alive=alive) for at in range(len(cluster.servers))]
         over.set()
@@ -107,6 +156,7 @@ async def test_a_rolling_restart_of_all_processes_breaks_no_answer_and_asks_noth
         assert (person.folded.events, person.folded.runs) == (stored.events, [])
         assert set(person.closes) <= {GOING_AWAY, CUT}
         assert set(person.errors) <= {"draining"}
+    assert {answer for program in programs for answer in program.answers} == {2 * BRIEF}
     assert [texts(stored) for stored in fresh[:TALKERS]] == [[SPEECH]] * TALKERS
     assert {count for _, count in briefs.items()} == {1}
     closes = Counter(code for person in people for code in person.closes)
@@ -121,12 +171,10 @@ def every(cluster: Cluster, count: int) -> list[tuple[int, Client]]:
     return [(at % len(clients), clients[at % len(clients)]) for at in range(count)]
 
 
-async def ask_on(person: Person, *, until: asyncio.Event) -> None:
+async def ask_on(somebody: Person | Program, *, until: asyncio.Event) -> None:
     """Ask one question after the other."""
-    number = 0
     while not until.is_set():
-        number += 1
-        await person.ask(f"[[brief]] {person.conversation} {number}")
+        await somebody.ask(f"[[brief]] {uuid4()}")
 
 
 async def roll(cluster: Cluster, at: int, *, alive: ExitStack) -> tuple[int, float]:
