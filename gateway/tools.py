@@ -16,11 +16,13 @@ MOST = 128
 
 
 class FunctionSpec(msgspec.Struct, frozen=True):
-    """A function that the model may call. `parameters` is a JSON Schema of type object."""
+    """A function that the model may call. `parameters` is a JSON Schema of type object; `strict`: what the model calls
+    it with must be as that says."""
 
     name: str
     description: str | None = None
     parameters: dict[str, Json] | None = None
+    strict: bool | None = None
 
 
 class ToolSpecIn(msgspec.Struct, frozen=True):
@@ -77,4 +79,6 @@ def _tool(told: ToolSpecIn, *, where: str) -> ToolSpec:
     parameters = {"type": "object", "properties": {}} if function.parameters is None else function.parameters
     if parameters.get("type") != "object":
         raise BadParameter("parameters must be of type object.", param=f"{where}.function.parameters")
-    return ToolSpec(name=function.name, description=function.description or "", parameters=parameters)
+    return ToolSpec(
+        name=function.name, description=function.description or "", parameters=parameters, strict=function.strict
+    )

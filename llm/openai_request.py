@@ -59,7 +59,9 @@ def _choice(request: ChatRequest) -> Any:
 
 
 def _tool(spec: ToolSpec) -> dict[str, Any]:
-    function = {"name": spec.name, "description": spec.description, "parameters": spec.parameters}
+    function: dict[str, Any] = {"name": spec.name, "description": spec.description, "parameters": spec.parameters}
+    if spec.strict is not None:
+        function["strict"] = spec.strict
     return {"type": "function", "function": function}
 
 

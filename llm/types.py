@@ -77,11 +77,13 @@ ToolChoice: TypeAlias = Literal["auto", "none", "required"]
 
 
 class ToolSpec(Value, frozen=True):
-    """A tool as a model sees it. `parameters` is a JSON Schema of type object."""
+    """A tool as a model sees it. `parameters` is a JSON Schema of type object. `strict`: calls must be as it says, if
+    the provider can have it so."""
 
     name: str
     description: str
     parameters: dict[str, Json]
+    strict: bool | None = None
 
 
 class Sampling(Value, frozen=True):

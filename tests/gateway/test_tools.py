@@ -11,7 +11,8 @@ from django.test import Client
 from history.models import Event, Turn
 from llm import types as llm
 from llm.scripted import says
-from llm.types import Finish, TextDelta, ToolCall, ToolCallDelta, Usage
+from llm.types import Finish, TextDelta, ToolCall, ToolCallDelta, ToolSpec, Usage
+from streaming.orders import Order
 from tests.gateway.conftest import ADDRESS, SAY_HI, text
 
 LOOK_UP: Any = {
@@ -141,6 +142,22 @@ async def test_whether_a_tool_must_be_called_is_passed_on(door: Any, choice: Any
     request = at.on.model.requests[0]
     assert (request.tool_choice, request.tool) == expected
     assert request.sampling.parallel_tool_calls is False
+
+
+@pytest.mark.parametrize("strict", [True, False, None])
+async def test_whether_arguments_must_be_as_the_schema_says_is_passed_on(door: Any, strict: bool | None) -> None:
+    at = await door([says("Hi.")])
+
+    await at.ask(tools=[{**LOOK_UP, "function": {**LOOK_UP["function"], "strict": strict}}])
+
+    assert {tool.name: tool.strict for tool in at.on.model.requests[0].tools}["look_up"] is strict
+
+
+def test_a_tool_that_does_not_say_how_strict_it_is_makes_the_request_that_it_always_made() -> None:
+    """What is stored of a request must be what a later version makes of it, or it could not be sent again."""
+    order = Order(text="Hi", model="demo", tools=(ToolSpec(name="look_up", description="", parameters={}),))
+
+    assert order.fingerprint() == "96a916bad136f574dfc1ba2dbcc11ef48af6d93e8f323cbcde6cd900a0a36fd1"
 
 
 async def test_that_a_tool_must_be_called_holds_once(door: Any) -> None:

@@ -64,3 +64,14 @@ def test_which_tool_is_to_be_called_is_told_only_beside_tools() -> None:
     assert forced["tool_choice"] == {"type": "function", "function": {"name": "look_up"}}
     assert forced["parallel_tool_calls"] is False
     assert alone.keys() & {"tools", "tool_choice", "parallel_tool_calls"} == set()
+
+
+@pytest.mark.parametrize(("strict", "said"), [(True, {"strict": True}), (False, {"strict": False}), (None, {})])
+def test_how_strict_a_tool_is_is_told_if_it_says_so(strict: bool | None, said: dict[str, bool]) -> None:
+    tool = ToolSpec(name="look_up", description="", parameters={"type": "object"}, strict=strict)
+
+    [tool_told] = told(ChatRequest(messages=(HI,), tools=(tool,)))["tools"]
+
+    assert tool_told["function"] == {
+        "name": "look_up", "description": "", "parameters": {"type": "object"}, **said,
+    }  # fmt: skip
