@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import msgspec
 
 from access.errors import UnknownModel
@@ -34,17 +37,24 @@ def offers(principal: Principal) -> Models:
 
 def offer(principal: Principal, *, model: str) -> Model:
     """One of them. Raises `UnknownModel`."""
-    return _offer(profile_of(principal, model=model))
+    with naming(model):
+        return _offer(profile_for(principal, profile_in(model)))
 
 
-def profile_of(principal: Principal, *, model: str) -> Profile:
-    """The profile that is meant by a model's id, if the principal may use it. Raises `UnknownModel`."""
+def profile_in(model: str) -> str:
+    """The name of the profile that is meant by a model's id. Raises `UnknownModel` for what is no id."""
     prefix = chat_settings().gateway_model_prefix
     name = model.removeprefix(prefix)
+    if not name or not model.startswith(prefix):  # no name would mean the default
+        raise UnknownModel
+    return name
+
+
+@contextmanager
+def naming(model: str) -> Iterator[None]:
+    """Where this model may turn out to be unknown: then the error says which."""
     try:
-        if not name or not model.startswith(prefix):  # no name would mean the default
-            raise UnknownModel
-        return profile_for(principal, name)
+        yield
     except UnknownModel:
         raise UnknownModel(f"There is no model {model[:100]!r}. GET /v1/models lists those that there are.") from None
 

@@ -10,10 +10,9 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from access.principals import Principal
 from gateway.errors import BadParameter, Fault
 from gateway.messages import MessagesIn, said_in
-from gateway.offers import profile_of
+from gateway.offers import naming, profile_in
 from gateway.tools import ChoiceIn, ToolsIn, choice_in, tools_in
 from history.conf import chat_settings
 from history.errors import NotFound
@@ -109,11 +108,13 @@ class RequestParser(BoundedJsonParser):
         return super().decode(body)
 
 
-def asked_in(body: Json, *, headers: Mapping[str, str], principal: Principal) -> Asked:
-    """What is asked for. Raises `BadParameter`, `UnknownModel`, or `NotFound` for a conversation that cannot be."""
+def asked_in(body: Json, *, headers: Mapping[str, str]) -> Asked:
+    """What is asked for. Raises `BadParameter`, `UnknownModel` for what is no model's id, or `NotFound` for a
+    conversation that cannot be."""
     told = _told(body)
     _refuse_unsupported(told)
-    profile = profile_of(principal, model=told.model)
+    with naming(told.model):
+        profile = profile_in(told.model)
     key, conversation_id = headers.get("Idempotency-Key"), _conversation_in(headers)
     said = said_in(told.messages, continues=conversation_id is not None)
     tools = tools_in(told.tools or ())
@@ -121,7 +122,7 @@ def asked_in(body: Json, *, headers: Mapping[str, str], principal: Principal) ->
     order = Order(
         request_id=key,
         text=said.text,
-        model=profile.name,
+        model=profile,
         system=said.system,
         parts=said.parts,
         results=said.results,

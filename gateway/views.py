@@ -17,7 +17,7 @@ from access.principals import Principal, Scope
 from gateway import answering, errors
 from gateway.chunks import ChatCompletion, Chunk
 from gateway.errors import Envelope
-from gateway.offers import Model, Models, offer, offers
+from gateway.offers import Model, Models, naming, offer, offers
 from gateway.quotas import headers_for
 from gateway.request import ON_DISCONNECT, ChatCompletionRequest, RequestParser, asked_in
 from history.conf import chat_settings
@@ -104,8 +104,9 @@ class ChatCompletions(GatewayView):
         """Ask, and get the answer as it is written, or wait for all of it."""
         self.principal.require(Scope.CHAT)
         self.principal.require(Scope.READ)
-        asked = asked_in(request.data, headers=request.headers, principal=self.principal)
-        started = start_turn(self.principal, asked.conversation_id, asked.order)
+        asked = asked_in(request.data, headers=request.headers)
+        with naming(asked.model):
+            started = start_turn(self.principal, asked.conversation_id, asked.order)
         answer = answering.stream if asked.streams else answering.whole
         pending = Pending(
             partial(answer, started, asked=asked, principal=self.principal),

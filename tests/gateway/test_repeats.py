@@ -58,6 +58,24 @@ async def test_what_is_finished_is_replayed_byte_for_byte(door: Any, streams: bo
     assert [answer.headers.get("idempotency-replayed") for answer in answers] == [None, "true", "true"]
 
 
+@pytest.mark.parametrize("streams", [False, True])
+async def test_what_is_finished_is_replayed_also_when_its_model_is_not_offered_any_more(
+    door: Any, streams: bool
+) -> None:
+    """R3: nothing that would refuse a new turn is in the way."""
+    at = await door([says("One two.")])
+    asked = {"headers": {**at.headers, **KEYED}, "body": body(model="old", stream=streams)}
+
+    with override_settings(CHAT={"PROFILES": ({"name": "old", "adapter": "demo"},)}):
+        first = await ask("POST", ADDRESS, **asked)
+    again = await ask("POST", ADDRESS, **asked)
+    anew = await ask("POST", ADDRESS, headers=at.headers, body=asked["body"])
+
+    assert (first.status, again.status, anew.status) == (200, 200, 404)
+    assert b"One two." in again.body
+    assert again.headers["idempotency-replayed"] == "true"
+
+
 async def test_a_stream_that_was_cut_is_joined_again_from_its_beginning(door: Any) -> None:
     """R6, R11."""
     more = asyncio.Event()
