@@ -96,7 +96,8 @@ def nothing_is_asked_again_after_content(run: Run) -> Findings:
         for earlier, later in pairwise(calls):
             overlap = later.span.began < earlier.span.ended - run.bounds.clock
             broken = run.faults("provider", on=run.owners(earlier.turn))
-            unheard = any(fault.overlaps(earlier.span.began, later.span.began) for fault in broken)
+            asked = earlier.span.began - run.bounds.clock  # it may have been cut off before the provider looked at it
+            unheard = any(fault.overlaps(asked, later.span.began) for fault in broken)
             if earlier.record.fragments and not overlap and not unheard:
                 yield "a hop was asked again after it had begun to speak", (earlier.record, later.record)
 

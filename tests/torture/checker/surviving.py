@@ -214,15 +214,18 @@ def tools_are_limited(run: Run) -> Findings:
 
 
 def sockets_are_closed_with_a_word(run: Run) -> Findings:
-    """R20: a process that was told to end closes its sockets with 1012."""
+    """R20: a process that was told to end closes its sockets with 1012. Who comes after a Ctrl-C, which leaves no
+    time for a drain, may find nobody."""
     for told in _told(run):
         for viewer in viewers(run):
             for connection in viewer.connections:
                 ended, opened = connection.ended, connection.opened
                 if ended is None or (opened.process, opened.transport) != (told.target, "websocket"):
                     continue
+                is_late = told.kind == "sigint" and opened.at >= told.began
                 is_let_go = ended.at >= told.began and ended.how in ("closed", "lost")
-                if is_let_go and ended.code != RESTARTED and not _disturbed(run, told.target, until=ended.at):
+                is_told = ended.code == RESTARTED or _disturbed(run, told.target, until=ended.at)
+                if is_let_go and not is_late and not is_told:
                     yield f"{viewer.name} was let go with {ended.code}", (told, ended)
 
 
