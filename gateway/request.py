@@ -25,7 +25,9 @@ from web.parsing import BoundedJsonParser
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """As JSON has it: an escape, but for one whose backslash is escaped itself."""
 ON_DISCONNECT = "X-Verbatim-On-Disconnect"
-WHERE = re.compile(r" - at `\$\.?(.*)`$")
+SENTENCE = 500
+"""How much is said of a field that is wrong: the sentence repeats its value."""
+WHERE = " - at `$"
 UNSUPPORTED = {
     "logprobs": "Log probabilities are not stored.",
     "top_logprobs": "Log probabilities are not stored.",
@@ -149,9 +151,9 @@ def _told(body: Json) -> ChatCompletionRequest:
         return msgspec.convert(body, ChatCompletionRequest)
     except msgspec.ValidationError as error:
         sentence = str(error)
-        where = WHERE.search(sentence)
+        told, _, where = sentence.rpartition(WHERE)  # the last: a value that is repeated before may look like it
         code: Fault = "missing_required_parameter" if "missing required field" in sentence else "invalid_value"
-        raise BadParameter(sentence, param=where[1] if where else None, code=code) from None
+        raise BadParameter(sentence[:SENTENCE], param=where.strip(".`") if told else None, code=code) from None
 
 
 def _sampling(told: ChatCompletionRequest) -> Sampling | None:

@@ -188,6 +188,25 @@ def test_an_unknown_part_and_a_missing_message_of_a_user_have_their_sentences(ad
     assert error_in(nobody)["message"] == "At least one user message is required."
 
 
+LONG = "x" * 10_000
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"messages": [{"role": LONG, "content": "Hi"}]}, "messages[0].role"),
+        ({"tool_choice": LONG}, "tool_choice"),
+        ({"tool_choice": f" - at `$.{LONG}`"}, "tool_choice"),
+    ],
+    ids=["role", "tool_choice", "what looks like a place"],
+)
+def test_what_is_wrong_is_not_repeated_in_full(ada: Client, fields: dict[str, Any], param: str) -> None:
+    response = posts(ada, **fields)
+
+    assert (response.status_code, error_in(response)["param"]) == (400, param)
+    assert len(response.content) < 1_000
+
+
 @pytest.mark.parametrize("content", [b"{", b"[]", b"null", b"", rb'{"model": "\ud83d"}'])
 def test_what_is_no_request_is_refused(ada: Client, content: bytes) -> None:
     response = ada.post(ADDRESS, content, JSON)
