@@ -102,7 +102,7 @@ def refusal(error: Exception, *, keyed: bool = False) -> Refusal:
     turn, which helps if that is still running and does not if it has failed."""
     match error:
         case TurnFailed(error=failure):
-            headers = NO_RETRY if keyed or failure is CANCELLED else {}
+            headers = NO_RETRY if failure is CANCELLED or (keyed and failure is not RESTARTED) else {}
             return _told(failure.code, OF_TURN.get(failure.code, HTTPStatus.BAD_GATEWAY), str(error), headers=headers)
         case StillRunning(turn_id=turn_id):
             sentence = f"{error.message} Turn: {turn_id}"

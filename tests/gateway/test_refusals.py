@@ -12,7 +12,7 @@ import pytest
 from django.conf import settings
 
 from chat.protocol import sections
-from gateway.errors import OF_TURN, OTHER, WORDS, Fault, TurnFailed, refusal
+from gateway.errors import OF_TURN, OTHER, RESTARTED, WORDS, Fault, TurnFailed, refusal
 from history.events import TurnError
 from llm.errors import ModelError
 from tests.chat.rest.test_doors import errors as refusals
@@ -42,6 +42,12 @@ def test_a_failure_that_would_be_replayed_is_not_to_be_retried_with_the_same_key
 
     assert "X-Should-Retry" not in refusal(failure).headers
     assert refusal(failure, keyed=True).headers["X-Should-Retry"] == "false"
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+def test_an_answer_that_was_begun_again_may_be_asked_for_again(keyed: bool) -> None:
+    """With the key, too: the turn has not failed, and is told from its beginning."""
+    assert "X-Should-Retry" not in refusal(TurnFailed(RESTARTED), keyed=keyed).headers
 
 
 def test_every_refusal_and_every_failure_can_be_told() -> None:
