@@ -11,7 +11,7 @@ import msgspec
 from history.conf import chat_settings
 from history.events import CallerResult
 from history.options import Options
-from llm.types import Message, Part, Sampling, ToolChoice, ToolSpec
+from llm.types import Message, Part, Sampling, ToolChoice, ToolMessage, ToolSpec
 from streaming.errors import InvalidRequest, TextTooLong
 
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -53,6 +53,17 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             tool_choice=self.tool_choice,
             tool=self.tool,
         )
+
+    def answered(self) -> list[str]:
+        """The ids of calls of the turn before that this answers: with the results, or with what was said first."""
+        if not self.earlier:
+            return [result.tool_call_id for result in self.results]
+        answered: list[str] = []
+        for said in self.earlier:
+            if not isinstance(said, ToolMessage):
+                break
+            answered.append(said.tool_call_id)
+        return answered
 
     def fingerprint(self) -> str:
         """What makes two requests the same, beside their id. It is stored: what a later version adds to an order may

@@ -150,10 +150,9 @@ def _store(
     replaced = _replaced(log.conversation_id, order)
     said = _said_by(replaced) if order.text is None else _said_in(order)
     parent_id = replaced.parent_id if replaced else log.asked
+    _check_results(parent_id, order)
     if order.earlier:
         parent_id = imports.append(log, order.earlier, owner_id=principal.user_id, key_id=principal.key_id)
-    elif order.results:
-        _check_results(parent_id, order)
     turn = Turn(
         pk=turn_id,
         conversation_id=log.conversation_id,
@@ -213,14 +212,17 @@ def _said_by(turn: Turn | None) -> UserMessage:
 
 def _check_results(parent_id: UUID | None, order: Order) -> None:
     """Each of them answers a call of the turn before."""
+    answered = order.answered()
+    if not answered:
+        return
     known: set[str] = set()
     if parent_id is not None:
         messages = Event.objects.filter(turn_id=parent_id, kind=Kind.ASSISTANT_MESSAGE).order_by("-seq")
         data = messages.values_list("data", flat=True).first() or {}
         known = {call["id"] for call in data.get("tool_calls", ())}
-    for result in order.results:
-        if result.tool_call_id not in known:
-            raise InvalidRequest(f"There is no call {result.tool_call_id[:100]!r} in the answer before that waits.")
+    for call_id in answered:
+        if call_id not in known:
+            raise InvalidRequest(f"There is no call {call_id[:100]!r} in the answer before that waits.")
 
 
 def _user_message(turn: Turn, said: UserMessage) -> UserMessage:

@@ -168,13 +168,28 @@ async def test_that_a_tool_must_be_called_holds_once(door: Any) -> None:
     assert [request.tool_choice for request in at.on.model.requests] == ["required", "auto"]
 
 
-async def test_an_answer_to_no_call_is_refused(door: Any) -> None:
+@pytest.mark.parametrize("more", [0, 1, 2])
+async def test_an_answer_to_a_call_is_told_whatever_is_said_after_it(door: Any, more: int) -> None:
+    at = await door([THEIRS, says("Well.")])
+    first = await at.client.chat.completions.with_raw_response.create(model="demo", messages=SAY_HI, tools=[LOOK_UP])
+    conversation = {"X-Verbatim-Conversation-ID": first.headers["X-Verbatim-Conversation-ID"]}
+
+    answer = {"role": "tool", "tool_call_id": "c0", "content": "Good."}
+    await at.ask([answer, *SAY_HI * more], extra_headers=conversation)
+
+    _, _, result, *said = at.on.model.requests[1].messages
+    assert (result.tool_call_id, result.content) == ("c0", "Good.")
+    assert said == [llm.UserMessage(text="Hi")] * more
+
+
+@pytest.mark.parametrize("more", [0, 1, 2])
+async def test_an_answer_to_no_call_is_refused_whatever_is_said_after_it(door: Any, more: int) -> None:
     at = await door([says("Hi.")])
     first = await at.client.chat.completions.with_raw_response.create(model="demo", messages=SAY_HI)
 
     with pytest.raises(openai.BadRequestError) as refused:
         await at.ask(
-            [{"role": "tool", "tool_call_id": "c9", "content": "Good."}],
+            [{"role": "tool", "tool_call_id": "c9", "content": "Good."}, *SAY_HI * more],
             extra_headers={"X-Verbatim-Conversation-ID": first.headers["X-Verbatim-Conversation-ID"]},
         )
 
