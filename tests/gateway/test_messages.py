@@ -261,6 +261,21 @@ def test_nul_is_refused_wherever_it_is_but_not_its_name(ada: Client, text: bytes
     assert ada.post(ADDRESS, body, "application/json").status_code == status
 
 
+@pytest.mark.parametrize("long", [None, "user", "system"])
+async def test_what_is_said_now_and_to_the_model_is_bounded_and_what_was_said_before_is_not(
+    door: Any, long: str | None
+) -> None:
+    at = await door([says("Hi.")])
+    past = [{"role": "user", "content": "x" * 50}, {"role": "assistant", "content": "y" * 50}]
+    now = [{"role": role, "content": "z" * (11 if role == long else 10)} for role in ("system", "user")]
+
+    with override_settings(CHAT={"MAX_TEXT": 10}):
+        answer = await ask("POST", ADDRESS, headers=at.headers, body={"model": "demo", "messages": [*past, *now]})
+
+    assert answer.status == (400 if long else 200)
+    assert (b"text_too_long" in answer.body) == (long is not None)
+
+
 async def test_the_title_is_the_first_that_was_said(door: Any) -> None:
     from history.models import Conversation
 
