@@ -70,7 +70,7 @@ def test_a_process_is_sure_of_its_turns_for_a_lease_after_each_renewal_that_came
         if renewed is not None:
             pulse.renewed(began + renewed)  # the last one comes too late, and proves nothing
 
-    assert told == [pytest.approx(169.1), 170.0]
+    assert told == pytest.approx([169.1, 170.0])
     assert not pulse.is_sure()
     pulse.verified(clock.now)
     assert pulse.is_sure()

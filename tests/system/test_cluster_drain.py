@@ -7,16 +7,19 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
+import pytest
+
 from tests.client import Client, Socket, says
 from tests.provider import ProviderProcess, Script
 from tests.server import Kind
 from tests.system.cluster import NewCluster, scaled
 
-STREAMS = scaled(300, 150)
+STREAMS = scaled(300, 50)
 SCRIPT: Script = [{"words": 100_000, "rate": 5}]
 DRAIN = 0.5
 
 
+@pytest.mark.alone
 async def test_all_of_many_answers_that_a_drain_breaks_off_are_given_back(
     kind: Kind, new_cluster: NewCluster, provider: ProviderProcess, measured: Callable[[str], None]
 ) -> None:
