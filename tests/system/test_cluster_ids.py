@@ -18,7 +18,7 @@ from tests.system.callers import CHAT, STREAMING_CHAT, Caller
 from tests.system.cluster import Cluster, scaled
 
 CALLERS = 64
-WAVES, WAVE = scaled(20, 4), scaled(10, 3)
+WAVES, WAVE = scaled(20, 3), scaled(10, 2)
 ANSWER = [{"text": "One "}, {"pause": 0.2}, {"text": "answer."}]
 
 

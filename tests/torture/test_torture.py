@@ -1,4 +1,4 @@
-"""A short run of the harness on each database; `make torture` runs it for long. The seed chooses what happens, which is
+"""A short run of the harness; `make torture` runs it for long. The seed chooses what happens, which is
 always the same; when it happens, and to whom, is up to the machine."""
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.environment import ROOT, cleaned
+from tests.system.cluster import LONG
 from tests.torture.cluster import MUTANT, Database
 from tests.torture.hunt import NAMES
 from tests.torture.notes import VARIABLE
@@ -25,7 +26,7 @@ PATIENCE = 90.0
 pytestmark = pytest.mark.system
 
 
-@pytest.mark.parametrize(("database", "seed"), [("sqlite", 4), ("postgres", 5)])
+@pytest.mark.parametrize(("database", "seed"), [("sqlite", 4), ("postgres", 5)] if LONG else [("postgres", 5)])
 async def test_a_cluster_that_is_tortured_keeps_its_promises(
     database: Database, seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
