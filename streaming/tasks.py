@@ -106,8 +106,9 @@ class Tasks:
         return turn_id in self._left
 
     def room(self) -> int:
-        """How many turns more this process would carry."""
-        return 0 if self.is_ending else chat_settings().max_turns - len(self.ids() - self._expected.keys())
+        """How many turns more this process would carry. May be asked in any thread."""
+        here = {*tuple(self._coming), *tuple(self._running)}.difference(tuple(self._expected))
+        return 0 if self.is_ending else chat_settings().max_turns - len(here)
 
     @contextmanager
     def expecting(self, turn_id: UUID) -> Iterator[None]:

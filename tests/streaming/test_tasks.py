@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -31,6 +35,34 @@ async def test_a_turn_that_is_just_beginning_is_among_those_that_run_here(stage:
     await on.watch(until=has_ended())
 
     assert seen == [frozenset({started.turn_id})]
+
+
+async def test_room_can_be_asked_for_in_any_thread_while_others_begin(stage: Any, often_switching: None) -> None:
+    on = await stage([])
+    tasks, ids = on.engine.tasks, [uuid4() for _ in range(50)]
+
+    def begin() -> None:
+        for _ in range(100):
+            with ExitStack() as beginning:
+                for turn_id in ids:
+                    beginning.enter_context(tasks.expecting(turn_id))
+
+    others = threading.Thread(target=begin)
+    others.start()
+    rooms = {tasks.room()}
+    while others.is_alive():
+        rooms.add(tasks.room())
+
+    assert rooms == {tasks.room()}
+
+
+@pytest.fixture
+def often_switching() -> Iterator[None]:
+    """Threads take turns all the time."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 async def test_a_turn_that_is_taken_over_as_the_process_ends_is_given_back(stage: Any) -> None:
