@@ -82,6 +82,8 @@ class Line:
         self._alive = asyncio.get_running_loop().time()
         while True:
             why, wait = await self._connection()
+            if (mine := asyncio.current_task()) is not None and mine.cancelling():
+                raise asyncio.CancelledError  # however the goodbye failed, whoever leaves does not come back
             self._tries = 1 if self._end.is_settled else self._tries + 1
             wait = wait_before(self._tries) if wait is None or self._tries > 1 else wait
             self._end.tell(Disconnected(reason=why, retry_in=wait))
