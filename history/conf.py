@@ -10,6 +10,8 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+COMPLETION_LOGS = ("off", "metadata", "full")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatSettings:
@@ -49,6 +51,9 @@ class ChatSettings:
     """OpenAI's protocol: how long a stream waits for a first word, so that until then a failure has its HTTP status."""
     gateway_message_bytes: int = 8_388_608
     """OpenAI's protocol: bytes of one request, which brings everything that was said before, and images."""
+    completion_logs: str = "metadata"
+    """What the log tells of each model call: `off`: nothing; `metadata`: tokens, cost, times, error; `full`: also what
+    was asked and answered, kept apart for those who may read it."""
     ephemeral_retention: float = 86_400.0
     """How long a conversation that was made for one request, and not gone on with, is kept by `purge_ephemeral`."""
     answer_timeout: float = 600.0
@@ -115,6 +120,8 @@ class ChatSettings:
             raise ImproperlyConfigured(
                 "CHAT: LEASE must be three times LEASE_RENEWAL or more, or no turn is taken over."
             )
+        if self.completion_logs not in COMPLETION_LOGS:
+            raise ImproperlyConfigured(f"CHAT: COMPLETION_LOGS is one of {', '.join(COMPLETION_LOGS)}.")
 
 
 def chat_settings() -> ChatSettings:

@@ -83,6 +83,11 @@ class Draft:
         runs = counted_runs(fresh)
         return Stretch(fresh[0].start, text, runs), upto
 
+    @property
+    def said(self) -> int:
+        """Code points of all that has come, of tool arguments too."""
+        return self.length + sum(self._arguments.values())
+
     def text_of(self, channel: Channel) -> str:
         """All of one channel."""
         return "".join(part.text for part in self.parts if part.channel == channel)

@@ -76,7 +76,7 @@ class Engine:
 
     def _all_chores(self) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
         yield from (self.hub.keep_time, self.hub.keep_positions, self.hub.keep_rights, self.hub.watch.keep)
-        yield self.tasks.beat
+        yield from (self.hub.keep_estimates, self.tasks.beat)
         if self.doorbell is not None:
             yield from (self.doorbell.send, self.doorbell.listen)
 

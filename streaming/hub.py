@@ -19,6 +19,7 @@ from history.positions import positions
 from streaming.database import in_thread
 from streaming.doorbell import Ring
 from streaming.errors import Draining
+from streaming.estimates import EVERY
 from streaming.tail import Tail
 from streaming.viewer import Viewer
 from streaming.watch import Watch
@@ -113,6 +114,13 @@ class Hub:
                 if viewer.beat_at <= now:
                     viewer.tell()
             self._look_for_expired()
+
+    async def keep_estimates(self) -> None:
+        """Tell once in a while what calls in progress have used so far; runs as long as the process."""
+        while True:
+            await asyncio.sleep(EVERY)
+            for tail in self._tails.values():
+                tail.estimate()
 
     async def keep_positions(self) -> None:
         """Compare what is followed with the database, so that no lost message leaves anyone waiting for ever."""

@@ -15,6 +15,7 @@ from uuid import UUID
 from django.db import connections
 
 from history import batches, compaction, status
+from history.calls import Call
 from history.compaction import Place
 from history.conf import chat_settings
 from history.connections import AWAY
@@ -25,8 +26,9 @@ from llm.prices import cost
 from llm.registry import Profile
 from llm.types import ChatModel
 from streaming import ends, gathering
+from streaming.calls import Asking, MeasuredModel
 from streaming.database import patiently
-from streaming.drive import Cost, Drive
+from streaming.drive import Drive
 from streaming.gathering import Begun, Claimed
 from streaming.hub import Hub
 from streaming.limited import with_limits
@@ -79,10 +81,12 @@ class Tasks:
         self._coming: set[UUID] = set()
         self._left: set[UUID] = set()
         self._drives: set[Drive] = set()
+        self._untold: dict[UUID, Call | None] = {}  # the calls of turns that failed otherwise
         self._pulse = Pulse(doubt=self.verify)
         self.beat = self._pulse.beat
         self.is_awake = self._pulse.is_felt
         self.renewed = self._pulse.renewed
+        self.specs = self._toolbox.specs
         self._verifying: asyncio.Task[None] | None = None
         self._doubts = 0
         """How often it had to be asked whose the turns are."""
@@ -168,7 +172,7 @@ class Tasks:
                 lease = chat_settings().lease
                 attempt = await self._write(partial(status.claim, turn_id, engine=self._engine, lease=lease))
             if attempt is not None and self.is_ending:
-                await self._release(turn_id, attempt=attempt)
+                await self._release(partial(status.release, turn_id, attempt=attempt))
             elif attempt is not None:
                 specs = self._toolbox.specs()
                 gather = partial(gathering.gather, turn_id, attempt=attempt, tools=specs, begun=begun)
@@ -188,11 +192,20 @@ class Tasks:
     async def _perform(self, claimed: Claimed, stop: Stop, *, sure: Callable[[], Awaitable[None]]) -> None:
         place, profile = claimed.place, claimed.profile
         price = partial(cost, prices=profile.prices)
+        calls = MeasuredModel(self._models(profile), Asking(profile.model, profile.context_window, price))
         with self._hub.tail(place.conversation_id) as tail:
             tail.learn(claimed.last_seq)
             items = play(
                 claimed.request,
-                model=self._model(claimed, price=price),
+                model=with_limits(
+                    calls,
+                    place=place,
+                    payer=claimed.payer,
+                    accounts=claimed.accounts,
+                    window=profile.context_window,
+                    cost=price,
+                    run=self._writer.run,
+                ),
                 model_name=profile.model,
                 toolbox=self._toolbox.only(profile.tools),
                 context=ToolContext(
@@ -213,15 +226,18 @@ class Tasks:
                 writer=self._writer,
                 feel=self._pulse.feel,
                 sure=sure,
-                cost=price,
+                calls=calls,
             )
             self._drives.add(drive)
             try:
                 await drive.run(items)
                 if not drive.has_ended:
-                    await self._release(place.turn_id, attempt=place.attempt)
+                    await self._release(partial(compaction.release, place, call=drive.take("released")))
             except (Fenced, NotFound):
                 await self._write(partial(batches.drop, place.turn_id, attempt=place.attempt))
+                raise
+            except Exception:
+                self._untold[place.turn_id] = drive.take("failed", error=ends.INTERNAL)
                 raise
             finally:
                 self._drives.discard(drive)
@@ -264,21 +280,16 @@ class Tasks:
     def _is_ours(self, place: Place) -> bool:
         return self._ours.get(place.turn_id) == place.attempt
 
-    async def _release(self, turn_id: UUID, *, attempt: int) -> None:
+    async def _release(self, release: Callable[..., None]) -> None:
         """Let another process go on with a turn."""
-        await self._write(partial(status.release, turn_id, attempt=attempt, lease=chat_settings().lease))
+        await self._write(partial(release, lease=chat_settings().lease))
         self._released()
-
-    def _model(self, claimed: Claimed, *, price: Cost) -> ChatModel:
-        """The model of the turn's profile, within its payer's limits."""
-        window, model = claimed.profile.context_window, self._models(claimed.profile)
-        limited = partial(with_limits, place=claimed.place, payer=claimed.payer, accounts=claimed.accounts)
-        return limited(model, window=window, cost=price, run=self._writer.run)
 
     async def _give_up(self, turn_id: UUID, error: TurnError) -> None:
         """End a turn whose task failed, with what is stored of it."""
         try:
-            await self._write(partial(compaction.end_broken, turn_id, engine=self._engine, error=error))
+            call = self._untold.pop(turn_id, None)
+            await self._write(partial(compaction.end_broken, turn_id, engine=self._engine, error=error, call=call))
         except Exception as error:
             if not self._must_leave(turn_id, error):
                 logger.exception("turn %s could not be ended; the keeper will go on with it", turn_id)

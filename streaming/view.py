@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 from uuid import UUID
 
 from history.committed import Entry
 from history.draft import Draft, Part
 from history.events import DRAFT_ENDING, Kind
+from history.log import Page
 from streaming.cursor import Cursor
-from streaming.frames import Delta, Event, Reset
+from streaming.estimates import Estimated
+from streaming.frames import Delta, Estimate, Event, Reset, State
 
 LARGEST = 32_768
 """About how many code points one delta frame may have."""
@@ -20,13 +23,26 @@ class View:
     """A viewer's position. `ended` is the newest event it has that ended a draft, `followed` the draft it is in,
     `caught_up` whether it has been told that it has everything."""
 
-    __slots__ = ("_calls", "_part", "_turn", "caught_up", "ended", "followed", "offset", "seq")
+    __slots__ = (
+        "_calls",
+        "_part",
+        "_turn",
+        "caught_up",
+        "ended",
+        "estimated",
+        "followed",
+        "has_stats",
+        "offset",
+        "seq",
+    )
 
     def __init__(self, cursor: Cursor) -> None:
         self.seq = cursor.seq
         self.offset = cursor.offset
         self.ended = 0
         self.caught_up = False
+        self.has_stats = False
+        self.estimated: Estimated | None = None
         self.followed: Draft | None = None
         self._part = 0
         self._turn = ""
@@ -46,9 +62,16 @@ class View:
             self.offset = 0
             self.followed = None
             self.ended = entry.seq
+        self.has_stats = self.has_stats or entry.kind == Kind.STATS
         self.seq = entry.seq
         frames.append(event_frame(entry, cursor=self.cursor))
         return frames
+
+    def page(self, page: Page) -> Iterator[Reset | Event]:
+        """The frames for a page of the log that goes on where the viewer stands."""
+        self.ended = max(self.ended, page.ended)
+        for entry in page.entries:
+            yield from self.event(entry)
 
     def follows(self, draft: Draft | None) -> bool:
         """Whether this draft goes on where the viewer stands: its hop is not over, and it is as long as was seen."""
@@ -86,6 +109,36 @@ class View:
         self.offset = 0
         self.followed = None
         return Reset(cursor=str(self.cursor))
+
+    def snapshot(self, stats: dict[str, Any] | None) -> list[State]:
+        """The frame for the newest snapshot, if there is one and the viewer was shown none."""
+        if stats is None or self.has_stats:
+            return []
+        self.has_stats = True
+        return [State(cursor=str(self.cursor), key=Kind.STATS, value=stats)]
+
+    def lacks(self, estimated: Estimated | None) -> TypeGuard[Estimated]:
+        """Whether that is of the call whose draft the viewer follows, and new to it."""
+        if estimated is None or estimated is self.estimated or not estimated.completion:
+            return False
+        return estimated.draft is self.followed
+
+    def estimate(self, estimated: Estimated) -> Estimate:
+        """What is estimated of the call whose draft the viewer follows."""
+        self.estimated = estimated
+        draft = estimated.draft
+        return Estimate(
+            cursor=str(self.cursor),
+            turn=str(draft.turn_id),
+            attempt=draft.attempt,
+            hop=draft.hop,
+            completion=estimated.completion,
+            usage_id=estimated.usage_id,
+            prompt=estimated.prompt,
+            cost=None if estimated.cost is None else f"{estimated.cost:f}",
+            elapsed_ms=estimated.elapsed_ms,
+            tokens_per_second=estimated.tokens_per_second,
+        )
 
     def restart(self) -> Reset:
         """Forget everything: the position is not one of this conversation."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from django.http import HttpResponse, StreamingHttpResponse
@@ -20,14 +20,14 @@ from history.models import ACTIVE, Turn
 from streaming import engine
 from streaming.answer import follow_turn
 from streaming.cursor import Cursor, parse
-from streaming.follow import Frames, follow
+from streaming.follow import follow
 from streaming.frames import Error, Heartbeat, ServerFrame, encode
 from streaming.repeats import begin_of, end_of
 from web.schema import EVENT_STREAM, describes, stream_of
 from web.streams import HEADERS, StreamedResponse
 from web.waiting import leave_thread
 
-Following: TypeAlias = Callable[..., Frames]
+Following: TypeAlias = Callable[..., AsyncGenerator[Any, None]]
 
 RESUMING = {"Last-Event-ID": "The `id` of the last event that arrived; goes before `after`."}
 
