@@ -15,6 +15,7 @@ from uuid import UUID
 
 import msgspec
 
+from history import contents
 from history.conf import chat_settings
 from history.events import CompletionLog, Kind, Outcome, RoleStats, Stats, Totals, TurnError
 from history.log import Appending
@@ -60,6 +61,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     retries: int = 0
     finish_reason: str | None = None
     error: TurnError | None = None
+    content: bytes | None = None
+    """What was asked and answered, as `history.contents` packs it."""
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -113,7 +116,9 @@ def tell(log: Appending, turn_id: UUID | None, call: Call | None) -> Stats | Non
     stats = counted(before, call, turn_id=turn_id)
     log.append(turn_id, stats)
     if chat_settings().completion_logs != "off":
-        log.append(turn_id, logged(call, at=call.started_at or log.now))
+        seq = log.append(turn_id, logged(call, at=call.started_at or log.now))
+        if call.content is not None:
+            contents.store(log.conversation_id, seq=seq, data=call.content)
     return stats
 
 
@@ -161,6 +166,7 @@ def logged(call: Call, *, at: datetime) -> CompletionLog:
         retries=call.retries,
         finish_reason=call.finish_reason,
         error=call.error,
+        has_content=call.content is not None,
     )
 
 

@@ -195,11 +195,4 @@ def _stored_message(place: Place) -> AssistantMessage | None:
     draft = Draft(place.conversation_id, turn_id=place.turn_id, attempt=place.attempt, hop=hop, after_seq=0)
     drafted(draft, (batch for batch in batches if batch.hop == hop))
     model = Turn.objects.values_list("model", flat=True).get(pk=place.turn_id)
-    return AssistantMessage(
-        hop=hop,
-        text=draft.text_of("text"),
-        reasoning=draft.text_of("reasoning"),
-        finish_reason="interrupted",
-        model=model,
-        runs=draft.runs(),
-    )
+    return msgspec.structs.replace(draft.message("interrupted"), model=model)

@@ -54,6 +54,8 @@ class ChatSettings:
     completion_logs: str = "metadata"
     """What the log tells of each model call: `off`: nothing; `metadata`: tokens, cost, times, error; `full`: also what
     was asked and answered, kept apart for those who may read it."""
+    completion_log_retention: float = 2_592_000.0
+    """How long what was asked and answered is kept by `purge_completion_logs`; the rest of the log stays."""
     ephemeral_retention: float = 86_400.0
     """How long a conversation that was made for one request, and not gone on with, is kept by `purge_ephemeral`."""
     answer_timeout: float = 600.0

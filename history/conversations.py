@@ -16,7 +16,7 @@ from history import status
 from history.committed import Committed, tell
 from history.errors import NotFound
 from history.locks import transaction_within
-from history.models import IS_ACTIVE, Conversation, DeltaBatch, Event, Feedback, Turn
+from history.models import IS_ACTIVE, CompletionContent, Conversation, DeltaBatch, Event, Feedback, Turn
 from history.stopping import stop
 
 
@@ -87,6 +87,7 @@ def _drop(conversation_id: UUID) -> None:
     DeltaBatch.objects.filter(turn_id__in=turns.values("pk")).delete()
     Event.objects.filter(conversation_id=conversation_id).delete()
     Feedback.objects.filter(conversation_id=conversation_id).delete()
+    CompletionContent.objects.filter(conversation_id=conversation_id).delete()
     turns.update(parent=None, replaces=None)
     turns.delete()
     Conversation.objects.filter(pk=conversation_id).delete()

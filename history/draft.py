@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from history.events import Channel
+from history.events import AssistantMessage, Channel
 
 
 class Part(msgspec.Struct, frozen=True, gc=False):
@@ -91,6 +91,16 @@ class Draft:
     def text_of(self, channel: Channel) -> str:
         """All of one channel."""
         return "".join(part.text for part in self.parts if part.channel == channel)
+
+    def message(self, finish_reason: str | None) -> AssistantMessage:
+        """What was said, as the log keeps it of a hop that broke off."""
+        return AssistantMessage(
+            hop=self.hop,
+            text=self.text_of("text"),
+            reasoning=self.text_of("reasoning"),
+            finish_reason=finish_reason,
+            runs=self.runs(),
+        )
 
     def runs(self) -> tuple[tuple[Channel, int], ...]:
         """Channel and length of each stretch, in order of arrival."""

@@ -175,6 +175,9 @@ class Event(models.Model):
             models.UniqueConstraint(
                 fields=["turn", "hop", "index"], condition=Q(kind=Kind.TOOL_RESULT.value), name="one_result_per_call"
             ),
+            models.UniqueConstraint(
+                fields=["turn", "hop", "index"], condition=Q(kind=Kind.COMPLETION_LOG.value), name="one_log_per_call"
+            ),
         )
         indexes = (
             models.Index(fields=["conversation", "kind", "seq"], name="event_of_kind"),
@@ -185,6 +188,27 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.seq} {self.kind}"
+
+
+class CompletionContent(models.Model):
+    """What a model was asked and has answered, compressed: of the call that event `seq` tells of.
+
+    The database holds no key of the conversation: a process of the version before, which knows no contents, must be
+    able to delete one. What it leaves behind, `manage.py purge_completion_logs` deletes."""
+
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, db_constraint=False, related_name="+")
+    seq = models.BigIntegerField()
+    data = models.BinaryField()
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name = "content of a completion log"
+        verbose_name_plural = "contents of completion logs"
+        constraints = (models.UniqueConstraint(fields=["conversation", "seq"], name="one_content_per_log"),)
+        indexes = (models.Index(fields=["at"], name="content_oldest"),)
+
+    def __str__(self) -> str:
+        return f"{self.conversation_id} {self.seq}"
 
 
 class DeltaBatch(models.Model):

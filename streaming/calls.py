@@ -5,20 +5,27 @@ A call's end is for whoever stores it to take: it is told in the transaction tha
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import NamedTuple
 
+import msgspec
+
 from history.calls import Call, Price, tokens
+from history.contents import Exchange, packed
 from history.context import estimate_of
 from history.draft import Draft
 from history.events import Outcome, TurnError
 from llm.errors import REFUSALS
 from llm.retries import RetriedReply
 from llm.types import ChatModel, ChatRequest, Delta, Deltas, Usage
+from streaming.database import in_thread
 from streaming.estimates import Estimated, from_afar
+
+logger = logging.getLogger(__name__)
 
 
 class Asking(NamedTuple):
@@ -36,6 +43,8 @@ class MeasuredModel:
         self._model = model
         self._asking = asking
         self._reply: MeasuredReply | None = None
+        self.asked: ChatRequest | None = None
+        """The request of the call that was taken last."""
 
     def stream(self, request: ChatRequest) -> Deltas:
         """The reply."""
@@ -79,6 +88,7 @@ class MeasuredModel:
         reply, self._reply = self._reply, None
         if reply is None:
             return None
+        self.asked = reply.request
         usage = reply.used(said)
         return Call(
             model=self._asking.model,
@@ -154,3 +164,12 @@ class MeasuredReply:
         if not isinstance(delta, Usage):
             self.spoke = time.monotonic()
         return delta
+
+
+async def with_content(call: Call, exchange: Exchange) -> Call:
+    """The call with what was asked and answered. That it cannot be packed is no reason for a turn to fail."""
+    try:
+        return msgspec.structs.replace(call, content=await in_thread(packed, exchange))
+    except Exception:
+        logger.exception("what call %s was asked cannot be kept", exchange.request.call_id)
+        return call

@@ -12,12 +12,14 @@ from typing import TypeVar
 from history import compaction
 from history.calls import Call
 from history.compaction import Place
+from history.conf import chat_settings
+from history.contents import Exchange
 from history.draft import Draft
 from history.errors import Fenced, NotFound
 from history.events import AssistantMessage, Outcome, ToolResult, TurnError
 from history.writer import Writer
 from llm.types import Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
-from streaming.calls import MeasuredModel
+from streaming.calls import MeasuredModel, with_content
 from streaming.estimates import from_afar
 from streaming.play import Ended, Item
 from streaming.tail import Tail
@@ -80,11 +82,13 @@ class Drive:
         finally:
             self._close()
 
-    def take(self, outcome: Outcome, *, error: TurnError | None = None) -> Call | None:
+    async def take(
+        self, outcome: Outcome, *, message: AssistantMessage | None = None, error: TurnError | None = None
+    ) -> Call | None:
         """The call that is to be told next, if the model was being asked: one that could not be told when it ended, or
-        one that has just ended so."""
+        one that has just ended so, with this message."""
         if self._untold is None:
-            self._untold = self._calls.take(
+            call = self._untold = self._calls.take(
                 outcome,
                 said=self._draft.said,
                 attempt=self.place.attempt,
@@ -92,6 +96,9 @@ class Drive:
                 finish_reason=self._finish_reason,
                 error=error,
             )
+            if call is not None and self._calls.asked is not None and chat_settings().completion_logs == "full":
+                exchange = Exchange(self._calls.asked, message or self._draft.message(self._finish_reason))
+                self._untold = await with_content(call, exchange)
         return self._untold
 
     def hide(self) -> None:
@@ -114,7 +121,7 @@ class Drive:
     async def _store(self, item: Item) -> None:
         match item:
             case AssistantMessage():
-                end_hop = partial(compaction.end_hop, self.place, item, call=self.take("completed"))
+                end_hop = partial(compaction.end_hop, self.place, item, call=await self.take("completed", message=item))
                 await self._write(self._compacting(end_hop))
                 await self._sure()
                 self._draft = self._open(hop=item.hop + 1)
@@ -129,7 +136,7 @@ class Drive:
 
     async def _end(self, item: Ended) -> None:
         ended = item.ended
-        call = self.take(ended.status, error=ended.error)
+        call = await self.take(ended.status, message=item.message, error=ended.error)
         end_turn = partial(compaction.end_turn, self.place, message=item.message, ended=ended, call=call)
         await self._write(self._compacting(end_turn))
         self.has_ended = True

@@ -232,12 +232,12 @@ class Tasks:
             try:
                 await drive.run(items)
                 if not drive.has_ended:
-                    await self._release(partial(compaction.release, place, call=drive.take("released")))
+                    await self._release(partial(compaction.release, place, call=await drive.take("released")))
             except (Fenced, NotFound):
                 await self._write(partial(batches.drop, place.turn_id, attempt=place.attempt))
                 raise
             except Exception:
-                self._untold[place.turn_id] = drive.take("failed", error=ends.INTERNAL)
+                self._untold[place.turn_id] = await drive.take("failed", error=ends.INTERNAL)
                 raise
             finally:
                 self._drives.discard(drive)

@@ -40,18 +40,29 @@ def new_conversation(scopes: Iterable[Scope]) -> tuple[UUID, str]:
     return conversations.create(user.pk).pk, create_key(user, scopes=scopes).text
 
 
-def socket(conversation_id: UUID, *, key: str) -> WebsocketCommunicator:
+def socket(conversation_id: UUID, *, key: str, query: str = "") -> WebsocketCommunicator:
     """A socket that is not yet open."""
     application = URLRouter(websocket_urlpatterns)
-    address = f"/ws/conversations/{conversation_id}/"
+    address = f"/ws/conversations/{conversation_id}/{query}"
     return WebsocketCommunicator(application, address, headers=[(b"x-api-key", key.encode())])
 
 
 @pytest.mark.usefixtures("async_db")
 @pytest.mark.parametrize("scopes", [(), (Scope.CHAT,), (Scope.CHAT, Scope.ADMIN)], ids=",".join)
 async def test_a_key_that_may_not_read_sees_nothing(scopes: tuple[Scope, ...]) -> None:
-    conversation_id, key = await sync_to_async(new_conversation)(scopes)
-    refused = socket(conversation_id, key=key)
+    await is_forbidden(*await sync_to_async(new_conversation)(scopes))
+
+
+@pytest.mark.usefixtures("async_db")
+async def test_contents_of_completion_logs_are_for_those_who_may_read_them() -> None:
+    conversation_id, key = await sync_to_async(new_conversation)((Scope.READ,))
+
+    await is_forbidden(conversation_id, key, query="?logs=content")
+
+
+async def is_forbidden(conversation_id: UUID, key: str, *, query: str = "") -> None:
+    """The socket opens, says so and closes."""
+    refused = socket(conversation_id, key=key, query=query)
 
     await refused.connect(timeout=WAIT)
     said = await refused.receive_json_from(timeout=WAIT)

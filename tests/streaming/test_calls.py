@@ -187,7 +187,7 @@ async def test_what_a_long_call_has_used_is_estimated_while_it_goes_on(
 
     assert (estimate.turn, estimate.hop, estimate.completion) == (str(started.turn_id), 0, 3)
     assert (estimate.prompt, estimate.cost) == (logs(folded)[0]["usage"]["prompt"], logs(folded)[0]["cost"])
-    assert folded.estimates == []
+    assert (await on.fresh()).estimates == []
 
 
 def look(on: Stage) -> None:

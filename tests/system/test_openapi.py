@@ -41,16 +41,17 @@ class Tried:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.ids = asyncio.run(self._make())
+        self.ids: dict[str, Any] = asyncio.run(self._make())
 
-    async def _make(self) -> dict[str, str]:
+    async def _make(self) -> dict[str, Any]:
         conversation = await self.client.new_conversation()
         async with self.client.socket(conversation) as socket:
             await socket.send("hi")
             await socket.until(ended())
             turn = next(event["turn"] for event in socket.folded.events.values())
+            seq = next(seq for seq, event in socket.folded.log.items() if event["kind"] == "completion_log")
         await self.client.call("POST", "/api/v1/profiles/fast", {})
-        return {"conversation_id": conversation, "turn_id": turn, "name": "fast", "model": "demo"}
+        return {"conversation_id": conversation, "turn_id": turn, "seq": seq, "name": "fast", "model": "demo"}
 
 
 @pytest.fixture(scope="module")

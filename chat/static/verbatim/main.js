@@ -5,8 +5,10 @@ import { Composer } from "./composer.js";
 import { config, conversationIn, conversationPage } from "./config.js";
 import { Conversation } from "./conversation.js";
 import { byId } from "./dom.js";
+import { cost, tokenParts, tokens } from "./format.js";
 import { closeDrawer, setUpDrawer, setUpTheme } from "./drawer.js";
 import { Feedback } from "./feedback.js";
+import { usedSoFar } from "./meter.js";
 import { ModelPicker } from "./model-picker.js";
 import { ConnectionBanner, Notice, announce } from "./notices.js";
 import { Follower } from "./scroll.js";
@@ -191,6 +193,7 @@ class Page {
     if (what === null) return;
     if (what === "delta" && this.log.ariaBusy === "true" && this.wasCaughtUp) {
       this.transcript.showDraft(this.conversation.log.draft, this.stopping);
+      this.showUsage();
       this.follower.keep();
     } else this.draw();
   }
@@ -226,6 +229,18 @@ class Page {
     byId("welcome").hidden = !empty || loading;
     byId("starters").hidden = !empty || loading;
     this.showTitle();
+    this.showUsage();
+  }
+
+  /** Tokens and cost of the conversation, as they come. */
+  showUsage() {
+    const used = this.conversation === null ? null : usedSoFar(this.conversation.meter);
+    const line = byId("usage");
+    line.hidden = used === null;
+    if (used === null) return;
+    const parts = [tokens(used.usage), ...(used.cost === null ? [] : [cost(used.cost)])];
+    line.textContent = `${used.estimated ? "~ " : ""}${parts.join(" · ")}`;
+    line.title = tokenParts(used.usage);
   }
 
   showTitle() {
