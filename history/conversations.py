@@ -42,8 +42,15 @@ def titled(rows: QuerySet[Conversation], *, words: str) -> QuerySet[Conversation
 
 def rename(conversation_id: UUID, *, title: str) -> None:
     """Give a conversation another title; its place in the list stays. Raises `NotFound`."""
-    if not Conversation.objects.filter(pk=conversation_id).update(title=title):
-        raise NotFound
+    change(conversation_id, title=title)
+
+
+def change(conversation_id: UUID, **fresh: Any) -> None:
+    """Give a conversation another `title`, or put it away or take it out again (`archived`). Raises `NotFound`."""
+    with transaction.atomic():
+        if not Conversation.objects.filter(pk=conversation_id).update(**fresh):
+            raise NotFound
+        tell(Committed(conversation_id))
 
 
 def purge(*, unused_for: float, at_once: int = 500) -> int:

@@ -39,6 +39,7 @@ class Conversation(models.Model):
     title = models.CharField(max_length=200, blank=True, default="")
     last_seq = models.BigIntegerField(default=0)
     ephemeral = models.BooleanField(db_default=False)
+    archived = models.BooleanField(db_default=False)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
 

@@ -23,7 +23,8 @@ async def follow_turn(
 ) -> Frames:
     """What `follow` has of one turn, up to and with its end. `after` lies before that; raises what `follow` raises."""
     mine = str(turn_id)
-    async with aclosing(follow(conversation_id, hub=hub, after=after, principal=principal)) as frames:
+    showing = follow(conversation_id, hub=hub, after=after, principal=principal, log_only=True)
+    async with aclosing(showing) as frames:
         async for frame in frames:
             if isinstance(frame, Estimate | State) or (isinstance(frame, Event | Delta) and frame.turn != mine):
                 continue

@@ -76,7 +76,7 @@ class Engine:
 
     def _all_chores(self) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
         yield from (self.hub.keep_time, self.hub.keep_positions, self.hub.keep_rights, self.hub.watch.keep)
-        yield from (self.hub.keep_estimates, self.tasks.beat)
+        yield from (self.hub.states.keep, self.hub.keep_estimates, self.tasks.beat)
         if self.doorbell is not None:
             yield from (self.doorbell.send, self.doorbell.listen)
 
@@ -132,7 +132,8 @@ class Engine:
         stop = change.turn_id if change.status == Status.STOPPING else None
         if stop is not None:
             self.tasks.stop(stop)
-        if self.doorbell is not None and (stop is not None or change.gone or change.last_seq is not None):
+        is_beside = change.last_seq is None and change.status is None  # beside the log, such as another title
+        if self.doorbell is not None and (stop is not None or is_beside or change.last_seq is not None):
             self.doorbell.ring(event=(change.conversation_id, change.last_seq or 0), stop=stop)
 
     def _rights_changed(self, **_: object) -> None:

@@ -38,14 +38,20 @@ Showing: TypeAlias = AsyncGenerator[Shown, None]
 
 
 async def follow(
-    conversation_id: UUID, *, hub: Hub, after: Cursor = START, principal: Principal | None = None
+    conversation_id: UUID,
+    *,
+    hub: Hub,
+    after: Cursor = START,
+    principal: Principal | None = None,
+    log_only: bool = False,
 ) -> Showing:
-    """Every frame past `after`: what was missed, `caught_up`, then live, until the caller closes it.
+    """Every frame past `after`: what was missed, `caught_up`, then live, until the caller closes it. With `log_only`
+    without what is beside the log.
 
     Raises `NotFound` when the conversation is gone, `AccessEnded` when `principal` may no longer look, `Draining` when
     the process ends, `Busy` when the database is away for too long. Whoever folds the frames has what a fresh read has.
     """
-    view = View(after)
+    view = View(after, log_only=log_only)
     with hub.tail(conversation_id) as tail, hub.viewer(principal, tail=tail) as viewer:
         patience = Patience(hub, viewer)
         async for frame in _catch_up(view, tail, viewer, conversation_id):
@@ -104,7 +110,8 @@ class Patience:
 async def _catch_up(view: View, tail: Tail, viewer: Viewer, conversation_id: UUID) -> Showing:
     """Bring the view to where the tail begins, from the database."""
     while True:
-        read = partial(replay.missed, conversation_id, after=view.seq, limit=PAGE)
+        asked = {"with_stats": view.lacks_stats, "with_state": view.lacks_state(tail.state)}
+        read = partial(replay.missed, conversation_id, after=view.seq, limit=PAGE, **asked)
         reading = asyncio.ensure_future(patiently(read))
         try:
             while not reading.done():
@@ -112,23 +119,21 @@ async def _catch_up(view: View, tail: Tail, viewer: Viewer, conversation_id: UUI
                 await asyncio.wait({reading}, timeout=min(viewer.until_beat(), PAUSE))
                 if viewer.is_due():  # a database that is away is no reason for silence
                     yield beat(view)
-            page, draft, stats = reading.result()
+            found = reading.result()
         except AWAY as error:
             raise Busy from error
         finally:
             reading.cancel()
-        if view.seq > page.last_seq:
+        if view.seq > found.page.last_seq:
             yield view.restart()
             continue
-        for frame in view.page(page):
+        for frame in view.page(found.page):
             yield frame
-        if view.seq >= page.last_seq or not page.entries:
+        if view.seq >= found.page.last_seq or not found.page.entries:
             break
-    for told in view.snapshot(stats):
+    for told in view.snapshot(found.stats):
         yield told
-    tail.learn(view.seq)
-    if draft is not None:
-        tail.offer(draft)
+    tail.join(view.seq, draft=found.draft, state=found.state)
 
 
 def _asides(view: View, tail: Tail, viewer: Viewer, patience: Patience) -> Iterator[Shown]:
@@ -138,6 +143,7 @@ def _asides(view: View, tail: Tail, viewer: Viewer, patience: Patience) -> Itera
         viewer.wake()  # there may be another draft: look again before waiting
         yield view.withdraw()
         return
+    yield from view.states(tail.state)
     if not view.caught_up:
         view.caught_up = True
         yield CaughtUp(cursor=str(view.cursor))

@@ -20,6 +20,7 @@ from streaming.database import in_thread
 from streaming.doorbell import Ring
 from streaming.errors import Draining
 from streaming.estimates import EVERY
+from streaming.states import States
 from streaming.tail import Tail
 from streaming.viewer import Viewer
 from streaming.watch import Watch
@@ -41,6 +42,7 @@ class Hub:
         self.viewers: set[Viewer] = set()
         self._tails: dict[UUID, Tail] = {}
         self.watch = Watch(self._tails)
+        self.states = States(self._tails)
         self._closing = False
         self._suspected = asyncio.Event()
 
@@ -53,6 +55,8 @@ class Hub:
         tail = self._tails.get(change.conversation_id)
         if tail is None:
             return
+        if change.status is not None or not change.entries:  # beginnings, ends, and what is beside the log
+            self.states.hear([change.conversation_id])
         if change.gone:
             tail.vanish()
         elif change.entries:
@@ -68,6 +72,7 @@ class Hub:
             if tail is not None and not 0 < last_seq <= tail.last:
                 self.watch.hear([conversation_id])
         self.watch.hear(map(UUID, ring.drafts))
+        self.states.hear(map(UUID, ring.events))
 
     @contextmanager
     def tail(self, conversation_id: UUID) -> Iterator[Tail]:

@@ -14,6 +14,7 @@ from history.draft import Draft
 from history.events import DRAFT_ENDING
 from history.models import DeltaBatch
 from history.news import News
+from history.states import State
 from streaming.estimates import Estimated, from_afar
 from streaming.viewer import Viewer
 
@@ -24,8 +25,8 @@ KEPT = 200
 class Tail:
     """`entries` are the events past `base`, without holes, up to `last`. `base` is None until anything is known."""
 
-    __slots__ = ("base", "conversation_id", "draft", "entries", "estimated", "gone", "last", "live", "measure", "users",
-                 "viewers", "waiters")  # fmt: skip
+    __slots__ = ("base", "conversation_id", "draft", "entries", "estimated", "gone", "last", "live", "measure", "state",
+                 "users", "viewers", "waiters")  # fmt: skip
 
     def __init__(self, conversation_id: UUID) -> None:
         self.conversation_id = conversation_id
@@ -38,6 +39,8 @@ class Tail:
         self.measure: Callable[[Draft], Estimated] = from_afar
         """How what its draft has used so far is estimated; better where a task of this process asks the model."""
         self.estimated: Estimated | None = None
+        self.state: State | None = None
+        """What there is to show beside the log; None while that is not known."""
         self.gone = False
         self.users = 0
         self.viewers: set[Viewer] = set()
@@ -75,6 +78,15 @@ class Tail:
             if not self.live:
                 self.draft = None
             self.tell()
+
+    def join(self, last: int, *, draft: Draft | None, state: State | None) -> None:
+        """What a viewer found in the database: events up to `last`, and what was there beside them. Of the state, what
+        is here already is as new."""
+        self.learn(last)
+        if draft is not None:
+            self.offer(draft)
+        if self.state is None:
+            self.state = state
 
     def covers(self, seq: int) -> bool:
         """Whether a viewer that has everything up to `seq` can be served from here."""
@@ -138,6 +150,12 @@ class Tail:
             self.estimated = self.measure(draft)
             for viewer in self.viewers:
                 viewer.tell()
+
+    def show(self, state: State) -> None:
+        """What there is to show beside the log is this now."""
+        if state != self.state:
+            self.state = state
+            self.tell()
 
     def vanish(self) -> None:
         """The conversation is gone."""

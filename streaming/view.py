@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeGuard, cast
 from uuid import UUID
@@ -23,25 +23,17 @@ class View:
     """A viewer's position. `ended` is the newest event it has that ended a draft, `followed` the draft it is in,
     `caught_up` whether it has been told that it has everything."""
 
-    __slots__ = (
-        "_calls",
-        "_part",
-        "_turn",
-        "caught_up",
-        "ended",
-        "estimated",
-        "followed",
-        "has_stats",
-        "offset",
-        "seq",
-    )
+    __slots__ = ("_calls", "_part", "_turn", "caught_up", "ended", "estimated", "followed", "has_stats", "log_only",
+                 "offset", "seq", "shown")  # fmt: skip
 
-    def __init__(self, cursor: Cursor) -> None:
+    def __init__(self, cursor: Cursor, *, log_only: bool = False) -> None:
         self.seq = cursor.seq
         self.offset = cursor.offset
         self.ended = 0
         self.caught_up = False
+        self.log_only = log_only
         self.has_stats = False
+        self.shown: Mapping[str, Any] | None = None
         self.estimated: Estimated | None = None
         self.followed: Draft | None = None
         self._part = 0
@@ -110,16 +102,33 @@ class View:
         self.followed = None
         return Reset(cursor=str(self.cursor))
 
+    @property
+    def lacks_stats(self) -> bool:
+        """Whether the viewer is to be shown a snapshot, and has been shown none."""
+        return not self.has_stats and not self.log_only
+
+    def lacks_state(self, known: Mapping[str, Any] | None) -> bool:
+        """Whether the viewer is to be shown what is beside the log, of which that much is known."""
+        return known is None and not self.log_only
+
     def snapshot(self, stats: dict[str, Any] | None) -> list[State]:
         """The frame for the newest snapshot, if there is one and the viewer was shown none."""
-        if stats is None or self.has_stats:
+        if stats is None or not self.lacks_stats:
             return []
         self.has_stats = True
         return [State(cursor=str(self.cursor), key=Kind.STATS, value=stats)]
 
+    def states(self, state: Mapping[str, Any] | None) -> list[State]:
+        """The frames for what there is to show beside the log, as far as the viewer was shown something else."""
+        if state is None or state is self.shown or self.log_only:
+            return []
+        before, self.shown = self.shown or {}, state
+        fresh = {key: value for key, value in state.items() if key not in before or before[key] != value}
+        return [State(cursor=str(self.cursor), key=key, value=value) for key, value in fresh.items()]
+
     def lacks(self, estimated: Estimated | None) -> TypeGuard[Estimated]:
         """Whether that is of the call whose draft the viewer follows, and new to it."""
-        if estimated is None or estimated is self.estimated or not estimated.completion:
+        if estimated is None or estimated is self.estimated or not estimated.completion or self.log_only:
             return False
         return estimated.draft is self.followed
 

@@ -65,6 +65,7 @@ class ConversationOut(Serializer):
 
     id = serializers.UUIDField()
     title = serializers.CharField()
+    archived = serializers.BooleanField()
     created_at = WireTime()
     updated_at = WireTime()
     active_turn = serializers.UUIDField(allow_null=True)
@@ -74,10 +75,17 @@ class NoFields(StrictSerializer):
     """Nothing can be chosen."""
 
 
-class Rename(StrictSerializer):
-    """The new title; NUL and halves of surrogate pairs are refused."""
+class ConversationChange(StrictSerializer):
+    """The new title, in which NUL and halves of surrogate pairs are refused, or whether it is put away; or both."""
 
-    title = serializers.CharField(max_length=TITLE)
+    title = serializers.CharField(max_length=TITLE, required=False)
+    archived = serializers.BooleanField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """There is something to change."""
+        if not attrs:
+            raise serializers.ValidationError({"title": ["This field is required."]})
+        return attrs
 
 
 class PageQuery(Query):
@@ -87,8 +95,10 @@ class PageQuery(Query):
 
 
 class ConversationQuery(PageQuery):
-    """Which conversations: a page of all, or of those whose title has the words."""
+    """Which conversations: a page of all, or of those whose title has the words; those that are put away, or the
+    others."""
 
+    archived = serializers.BooleanField(default=False)
     search = serializers.CharField(max_length=TITLE, allow_blank=True, default="")
 
 
