@@ -17,7 +17,11 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
-from history import conversations, replay
+from history import (
+    admin_contents,  # noqa: F401 -- so that it is registered
+    conversations,
+    replay,
+)
 from history.admin_display import as_stored, block, excerpt, moment, page, pretty, rows, stretches
 from history.admin_feedback import FeedbackInline
 from history.admin_lists import KindFilter, LogAdmin, ModelFilter, RecentFilter, newest
@@ -109,7 +113,7 @@ class TurnAdmin(LogAdmin):
         (None, {"fields": ("id", ("in_conversation", "owner"), ("status", "finish_reason", "error_code"))}),
         ("Model", {"fields": (("profile", "model"), ("tokens", "cached_tokens", "reasoning_tokens", "cost_"))}),
         ("Time", {"fields": (("created_at", "started_at", "ended_at"),)}),
-        ("Place", {"fields": (("parent", "replaces", "origin"), ("all_events", "all_batches"))}),
+        ("Place", {"fields": (("parent", "replaces", "origin"), ("all_events", "all_calls", "all_batches"))}),
         ("Request", {"classes": ("collapse",), "fields": ("request_id", "fingerprint", "options_")}),
         ("Process", {"classes": ("collapse",), "fields": (("attempt", "engine", "lease_expires_at"),)}),
     )
@@ -186,6 +190,10 @@ class TurnAdmin(LogAdmin):
     @admin.display(description="events")
     def all_events(self, obj: Turn) -> SafeString:
         return rows(Event, "All events", turn=obj.pk)
+
+    @admin.display(description="model calls")
+    def all_calls(self, obj: Turn) -> SafeString:
+        return rows(Event, "Completion logs", turn=obj.pk, kind="completion_log")
 
     @admin.display(description="delta batches")
     def all_batches(self, obj: Turn) -> SafeString:
