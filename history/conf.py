@@ -51,9 +51,10 @@ class ChatSettings:
     """OpenAI's protocol: how long a stream waits for a first word, so that until then a failure has its HTTP status."""
     gateway_message_bytes: int = 8_388_608
     """OpenAI's protocol: bytes of one request, which brings everything that was said before, and images."""
+    titles: bool = False
+    """Have the model of a conversation's first answer be asked for a title too, in a small call of its own."""
     completion_logs: str = "metadata"
-    """What the log tells of each model call: `off`: nothing; `metadata`: tokens, cost, times, error; `full`: also what
-    was asked and answered, kept apart for those who may read it."""
+    """What the log tells of each model call: `off`, `metadata`, or `full`, with what was asked and answered."""
     completion_log_retention: float = 2_592_000.0
     """How long what was asked and answered is kept by `purge_completion_logs`; the rest of the log stays."""
     ephemeral_retention: float = 86_400.0

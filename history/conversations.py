@@ -42,7 +42,7 @@ def titled(rows: QuerySet[Conversation], *, words: str) -> QuerySet[Conversation
 
 def rename(conversation_id: UUID, *, title: str) -> None:
     """Give a conversation another title; its place in the list stays. Raises `NotFound`."""
-    change(conversation_id, title=title)
+    change(conversation_id, title=title, is_titled=True)
 
 
 def change(conversation_id: UUID, **fresh: Any) -> None:

@@ -32,7 +32,8 @@ else:
 
 class Conversation(models.Model):
     """The thread. `last_seq` is the number of its newest event; its row lock serialises everything that appends. An
-    `ephemeral` one was made for a single request; it is purged after a while, unless somebody goes on with it."""
+    `ephemeral` one was made for a single request; it is purged after a while, unless somebody goes on with it. One that
+    `is_titled` was named by its owner, or a model was asked to name it; `titling_since` is since when that goes on."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
@@ -40,6 +41,8 @@ class Conversation(models.Model):
     last_seq = models.BigIntegerField(default=0)
     ephemeral = models.BooleanField(db_default=False)
     archived = models.BooleanField(db_default=False)
+    is_titled = models.BooleanField(db_default=False)
+    titling_since = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
 
@@ -51,6 +54,9 @@ class Conversation(models.Model):
                 fields=["owner", "-updated_at", "-id"], condition=Q(ephemeral=False), name="conversation_of_owner_kept"
             ),
             models.Index(fields=["updated_at"], condition=Q(ephemeral=True), name="conversation_ephemeral"),
+            models.Index(
+                fields=["titling_since"], condition=Q(titling_since__isnull=False), name="conversation_being_titled"
+            ),
         )
 
     def __str__(self) -> str:

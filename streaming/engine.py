@@ -25,6 +25,7 @@ from streaming.hub import Hub
 from streaming.keeper import Keeper
 from streaming.stop import Reason
 from streaming.tasks import Tasks
+from streaming.titles import Titles
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class Engine:
             loop, engine=self.id, hub=self.hub, writer=self.writer, models=models, released=self._turn_released
         )
         self.keeper = Keeper(self.id, self.tasks)
+        self.titles = Titles(loop, writer=self.writer, models=models)
         layer = shared()
         self.doorbell = layer and Doorbell(layer, engine=self.id, loop=loop, heard=self._heard)
         self.requests: set[asyncio.Task[Any]] = set()
@@ -91,6 +93,7 @@ class Engine:
         until = self.loop.time() + patience + HASTE
         await self.tasks.end(patience=patience)
         self.hub.close()
+        await self.titles.end(patience=LAST_WRITES)
         last: list[asyncio.Future[Any]] = [*self.requests]
         if self.doorbell is not None:  # what is released is found without it, a little later
             last.append(self._have_done(self.doorbell.send_now))
@@ -132,6 +135,9 @@ class Engine:
         stop = change.turn_id if change.status == Status.STOPPING else None
         if stop is not None:
             self.tasks.stop(stop)
+        if change.status == Status.COMPLETED and change.turn_id is not None and chat_settings().titles:
+            with suppress(RuntimeError):  # the loop is closed
+                self.loop.call_soon_threadsafe(self.titles.begin, change.conversation_id, change.turn_id)
         is_beside = change.last_seq is None and change.status is None  # beside the log, such as another title
         if self.doorbell is not None and (stop is not None or is_beside or change.last_seq is not None):
             self.doorbell.ring(event=(change.conversation_id, change.last_seq or 0), stop=stop)

@@ -55,8 +55,7 @@ class Hub:
         tail = self._tails.get(change.conversation_id)
         if tail is None:
             return
-        if change.status is not None or not change.entries:  # beginnings, ends, and what is beside the log
-            self.states.hear([change.conversation_id])
+        self.states.hear([change.conversation_id])
         if change.gone:
             tail.vanish()
         elif change.entries:

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from access import holds
-from history import batches, compaction, status, takeover
+from history import batches, compaction, status, takeover, titles
 from history.compaction import Place
 from history.conf import chat_settings
 from history.connections import AWAY, own_connection, reconnect
@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 ORPHAN_AGE = 3_600.0
 """Seconds after which stored text of a turn that is not in progress is deleted: nobody will come for it."""
 
+TITLE_AGE = 600.0
+"""Seconds after which a call for a title was lost with its process."""
 SWEEP = ORPHAN_AGE / 10
 """Seconds between two looks for such text: each reads all that is stored of drafts."""
 
@@ -202,3 +204,4 @@ class Keeper:
         if self.is_well(chat_settings().lease) and elapsed() - self._swept_at >= SWEEP:
             self._swept_at = elapsed()
             batches.sweep(older=ORPHAN_AGE)
+            titles.settle_lost(older=TITLE_AGE)

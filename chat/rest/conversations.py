@@ -71,7 +71,8 @@ class ConversationDetail(ApiView):
         found = selectors.conversation(self.principal, conversation_id)
         change = ConversationChange(data=request.data)
         change.is_valid(raise_exception=True)
-        conversations.change(found.pk, **change.validated_data)
+        fresh = change.validated_data
+        conversations.change(found.pk, **fresh, **({"is_titled": True} if "title" in fresh else {}))
         return Response(shown(self.principal, conversation_id))
 
     @describes({204: None})

@@ -22,6 +22,7 @@ export class Conversation {
    * @param {(reason: "event"|"delta"|"pending") => void} listener.changed
    * @param {(refusal: Refusal) => void} listener.refused
    * @param {(state: import("./socket.js").LineState) => void} listener.line
+   * @param {(title: string) => void} [listener.titled]
    */
   constructor(id, listener) {
     this.id = id;
@@ -68,6 +69,7 @@ export class Conversation {
     fold(this.log, frame);
     const { meter } = this;
     this.meter = measure(meter, frame);
+    if (frame.type === "state" && frame.key === "title") this.listener.titled?.(frame.value);
     if (this.log.gap) this.line.drop();
     if (frame.type === "accepted") this.accept(frame.request_id);
     if (frame.type === "caught_up") this.settleStored();

@@ -107,6 +107,7 @@ class Page {
       changed: (what) => conversation === this.conversation && this.changed(what),
       refused: (refusal) => this.refused(refusal),
       line: (state) => this.lineChanged(state),
+      titled: (title) => conversation === this.conversation && this.retitle(id, title),
     });
     const feedback = new Feedback(id, {
       changed: () => feedback === this.feedback && this.changed("event"),
@@ -230,6 +231,14 @@ class Page {
     byId("starters").hidden = !empty || loading;
     this.showTitle();
     this.showUsage();
+  }
+
+  /** It has another title, whoever gave it. */
+  retitle(id, title) {
+    const known = this.sidebar.titleOf(id);
+    if (!known || title === "" || title === known) return;
+    this.sidebar.note({ id, title });
+    this.showTitle();
   }
 
   /** Tokens and cost of the conversation, as they come. */
