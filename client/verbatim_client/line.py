@@ -131,6 +131,7 @@ class Line:
                 self._end.take(await socket.recv())
         finally:
             sending.cancel()
+            await socket.close()  # else, leaving by an exception, we would say that we failed
 
     def _closed(self, closed: ConnectionClosed) -> tuple[str, float | None]:
         code = closed.rcvd.code if closed.rcvd is not None else None

@@ -288,8 +288,9 @@ def test_without_a_loop_it_does_the_same_in_a_thread_of_its_own(
 ) -> None:
     provider.script([{"text": STORY}, {"text": "Ende."}])
     seen: list[int] = []
-    with RemoteConversation(server.url, key=key) as conversation:
-        conversation.on(Event, lambda event: seen.append(len(conversation.log.events)))
+    conversation = RemoteConversation(server.url, key=key)
+    conversation.on(Event, lambda event: seen.append(len(conversation.log.events)))
+    with conversation:
         conversation.on(Event, lambda event: conversation.stop())  # which would wait for itself
         follower = conversation.frames()
         turn = conversation.send("Tell me.")
