@@ -10,7 +10,7 @@ from verbatim_client import orders, rest
 from verbatim_client.answers import Answer, answer_of
 from verbatim_client.attachment import Attachment
 from verbatim_client.completion_logs import CompletionLogs, Folders
-from verbatim_client.errors import ConversationClosed, TurnFailed
+from verbatim_client.errors import ConversationClosed, TurnFailed, Unauthenticated
 from verbatim_client.following import Listeners
 from verbatim_client.frames import Frame, News
 from verbatim_client.log import Log
@@ -44,6 +44,8 @@ class AsyncRemoteConversation:
         log_folders: Folders | None = None,
         log_content: bool = True,
     ) -> None:
+        if not key.isascii() or not key.isprintable() or " " in key or not key:  # else libraries would quote it
+            raise Unauthenticated("An API key is printable ASCII without spaces.")
         self.url = url.rstrip("/")
         self.id = conversation or ""
         """The conversation's id; of a new one as soon as it is entered."""

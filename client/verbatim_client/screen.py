@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from typing import Any, TextIO
 
@@ -96,5 +95,5 @@ class Screen:
 
 def short(text: str) -> str:
     """On one line, and not too long of it."""
-    text = " ".join(text.split()) if not text.startswith('"') else json.dumps(text, ensure_ascii=False)
+    text = " ".join(text.split())
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

@@ -249,8 +249,10 @@ async def test_nobody_is_let_in_who_may_not_or_where_nothing_is(
             raise AssertionError("entered")
 
     missing = "00000000-0000-4000-8000-000000000000"
-    with pytest.raises(Unauthenticated):
-        await enter(server.url, key="vb_nonsense")
+    for nonsense in ("vb_nonsense", "vb_secret\r\nHost: x", ""):
+        with pytest.raises(Unauthenticated) as refused:
+            await enter(server.url, key=nonsense)
+        assert "secret" not in str(refused.value)
     with pytest.raises(NotFound):
         await enter(server.url, key=key, conversation=missing)
     with pytest.raises(Unreachable):

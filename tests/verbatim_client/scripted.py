@@ -17,20 +17,30 @@ Says = Callable[["ScriptedSite", ServerConnection], Any]
 
 
 class ScriptedSite:
-    """`asked` has the paths of all requests, `heard` what came on sockets, `keys` with which key each one came."""
+    """`asked` has the paths of all requests, `heard` what came on sockets, `keys` with which key each one came.
+    The handshakes that `statuses` numbers, from 1, are refused with that status."""
 
     def __init__(self, says: Says) -> None:
         self.url = ""
         self.asked: list[str] = []
         self.heard: list[dict[str, Any]] = []
         self.keys: set[str | None] = set()
+        self.statuses: dict[int, int] = {}
         self._says = says
+
+    @property
+    def handshakes(self) -> list[str]:
+        """The cursors with which sockets were opened."""
+        return [path.partition("after=")[2].partition("&")[0] for path in self.asked if path.startswith("/ws/")]
 
     def answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """REST is answered with the conversation; sockets are opened."""
         self.asked.append(request.path)
         self.keys.add(request.headers.get("Authorization"))
-        return None if request.path.startswith("/ws/") else connection.respond(200, json.dumps({"id": ID}))
+        if not request.path.startswith("/ws/"):
+            return connection.respond(200, json.dumps({"id": ID}))
+        status = self.statuses.get(len(self.handshakes))
+        return connection.respond(status, "") if status is not None else None
 
     async def hold(self, connection: ServerConnection) -> None:
         """One socket."""

@@ -91,7 +91,7 @@ async def test_stats_are_right_after_a_disconnect_and_whoever_is_told_sees_what_
     ]
 
     async def says(site: ScriptedSite, connection: Any) -> None:
-        if len(site.asked) > 2:
+        if len(site.handshakes) > 1:
             await saying(*frames)(site, connection)
             return
         await saying(*frames[:1])(site, connection)
