@@ -113,8 +113,8 @@ class Estimate(Frame):
     turn: str
     attempt: int
     hop: int
-    usage_id: str
     completion: int
+    usage_id: str | None = None
     prompt: int | None = None
     cost: str | None = None
     elapsed_ms: int | None = None

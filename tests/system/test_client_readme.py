@@ -17,7 +17,7 @@ SAID = {
     "ask.py": "It is 391. completed {'prompt': 40, 'completion': 2} None\n",
     "watch.py": "\ncalculator = 391\nIt is 391.",
     "loop.py": "It is 391.",
-    "listen.py": "1 user_message\n2 assistant_message\n3 tool_result\n4 assistant_message\n5 turn_ended\n",
+    "listen.py": "calculator 391\n",
 }
 
 
