@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context
 from functools import partial
@@ -16,7 +15,6 @@ from django.db import connections
 
 from history import batches, compaction, status
 from history.calls import Call
-from history.compaction import Place
 from history.conf import chat_settings
 from history.connections import AWAY
 from history.errors import ChatError, Fenced, NotFound
@@ -28,12 +26,12 @@ from llm.types import ChatModel
 from streaming import ends, gathering
 from streaming.calls import Asking, MeasuredModel
 from streaming.database import patiently
+from streaming.doubts import Doubts
 from streaming.drive import Drive
 from streaming.gathering import Begun, Claimed
 from streaming.hub import Hub
 from streaming.limited import with_limits
 from streaming.play import play
-from streaming.pulse import Pulse, elapsed
 from streaming.stop import Reason, Stop
 from tools.loading import toolbox_from
 from tools.tool import ToolContext
@@ -80,18 +78,13 @@ class Tasks:
         """Turns that are being made, and how many doubts there had been before."""
         self._coming: set[UUID] = set()
         self._left: set[UUID] = set()
-        self._drives: set[Drive] = set()
-        self._untold: dict[UUID, Call | None] = {}  # the calls of turns that failed otherwise
-        self._pulse = Pulse(doubt=self.verify)
-        self.beat = self._pulse.beat
-        self.is_awake = self._pulse.is_felt
-        self.renewed = self._pulse.renewed
+        self._untold: dict[UUID, Call | None] = {}
+        """The last calls of turns whose tasks have failed."""
+        self._doubts = Doubts(loop, engine=engine, running=self.running, stop=self._stop)
+        self.beat = self._doubts.pulse.beat
+        self.is_awake = self._doubts.pulse.is_felt
+        self.renewed = self._doubts.pulse.renewed
         self.specs = self._toolbox.specs
-        self._verifying: asyncio.Task[None] | None = None
-        self._doubts = 0
-        """How often it had to be asked whose the turns are."""
-        self._ours: Mapping[UUID, int] = {}
-        """The attempts of those that are this engine's, as of the last time."""
 
     def ids(self) -> frozenset[UUID]:
         """The turns that have a live task here, or are about to get one."""
@@ -115,7 +108,7 @@ class Tasks:
     def expecting(self, turn_id: UUID) -> Iterator[None]:
         """Around the transaction in which a turn is made that is this engine's from the start: it is committed before
         it is launched, and must not be taken for abandoned in between. May be entered in any thread."""
-        self._expected[turn_id] = self._doubts
+        self._expected[turn_id] = self._doubts.count
         try:
             yield
         finally:
@@ -125,7 +118,7 @@ class Tasks:
         """Run a turn: a queued one, or one that is this engine's in `attempt`. May be called from any thread, and again
         while it runs. The task gets an empty context: what called must not reach into it."""
         self._coming.add(turn_id)
-        since = self._expected.get(turn_id, self._doubts)
+        since = self._expected.get(turn_id, self._doubts.count)
         self._soon(partial(self._begin, turn_id, attempt=attempt, begun=begun, since=since))
 
     def stop(self, turn_id: UUID, reason: Reason = Reason.CANCELLED) -> None:
@@ -177,7 +170,7 @@ class Tasks:
                 specs = self._toolbox.specs()
                 gather = partial(gathering.gather, turn_id, attempt=attempt, tools=specs, begun=begun)
                 claimed = await patiently(gather)
-                sure = partial(self._sure, claimed.place, since=since)
+                sure = partial(self._doubts.sure, claimed.place, since=since)
                 await sure()
                 await self._perform(claimed, stop, sure=sure)
         except (Fenced, NotFound):
@@ -224,11 +217,11 @@ class Tasks:
                 hop=claimed.progress.asks,
                 tail=tail,
                 writer=self._writer,
-                feel=self._pulse.feel,
+                feel=self._doubts.pulse.feel,
                 sure=sure,
                 calls=calls,
             )
-            self._drives.add(drive)
+            self._doubts.drives.add(drive)
             try:
                 await drive.run(items)
                 if not drive.has_ended:
@@ -240,45 +233,9 @@ class Tasks:
                 self._untold[place.turn_id] = await drive.take("failed", error=ends.INTERNAL)
                 raise
             finally:
-                self._drives.discard(drive)
+                self._doubts.drives.discard(drive)
                 if not drive.has_ended:
                     self._hub.watch.add(place.conversation_id)  # another process may be going on with it
-
-    def verify(self) -> None:
-        """Others may have taken our turns over: nothing more is shown of them, and no tool is run, until we know."""
-        if self._verifying is None or self._verifying.done():
-            for drive in self._drives:
-                drive.hide()
-            if self._drives:
-                logger.warning("leases were not renewed in time; %d turns are to be verified", len(self._drives))
-            self._verifying = self._loop.create_task(self._verify(), name="verbatim verify", context=Context())
-
-    async def _verify(self) -> None:
-        """Show again what is ours, and stop the rest."""
-        began = elapsed()
-        verify = partial(status.verify, tuple(self._running), engine=self._engine, lease=chat_settings().lease)
-        self._ours = await patiently(verify, patience=math.inf)
-        self._doubts += 1
-        self._pulse.verified(began)
-        for drive in self._drives:
-            if self._is_ours(drive.place):
-                drive.show()
-            else:
-                self._stop(drive.place.turn_id, Reason.INTERRUPTED)
-
-    async def _sure(self, place: Place, *, since: int) -> None:
-        """Return as soon as it is certain that the turn is ours. Raises `Fenced` if it is not, or was not at any time
-        since there were so many doubts."""
-        self._pulse.feel()
-        while not self._pulse.is_sure():
-            assert self._verifying is not None, "whoever is in doubt, asks"
-            await asyncio.wait({self._verifying})
-            self._pulse.feel()
-        if self._doubts > since and not self._is_ours(place):
-            raise Fenced
-
-    def _is_ours(self, place: Place) -> bool:
-        return self._ours.get(place.turn_id) == place.attempt
 
     async def _release(self, release: Callable[..., None]) -> None:
         """Let another process go on with a turn."""
