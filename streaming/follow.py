@@ -110,7 +110,8 @@ class Patience:
 async def _catch_up(view: View, tail: Tail, viewer: Viewer, conversation_id: UUID) -> Showing:
     """Bring the view to where the tail begins, from the database."""
     while True:
-        asked = {"with_stats": view.lacks_stats, "with_state": view.lacks_state(tail.state)}
+        known = tail.state
+        asked = {"with_stats": view.lacks_stats, "with_state": view.lacks_state(known)}
         read = partial(replay.missed, conversation_id, after=view.seq, limit=PAGE, **asked)
         reading = asyncio.ensure_future(patiently(read))
         try:
@@ -134,6 +135,7 @@ async def _catch_up(view: View, tail: Tail, viewer: Viewer, conversation_id: UUI
     for told in view.snapshot(found.stats):
         yield told
     tail.join(view.seq, draft=found.draft, state=found.state)
+    view.beside = found.state or known
 
 
 def _asides(view: View, tail: Tail, viewer: Viewer, patience: Patience) -> Iterator[Shown]:

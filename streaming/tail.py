@@ -81,12 +81,12 @@ class Tail:
 
     def join(self, last: int, *, draft: Draft | None, state: State | None) -> None:
         """What a viewer found in the database: events up to `last`, and what was there beside them. Of the state, what
-        is here already is as new."""
+        is here already is as new; where it is not known, the other viewers may have been shown an older one."""
         self.learn(last)
         if draft is not None:
             self.offer(draft)
-        if self.state is None:
-            self.state = state
+        if self.state is None and state is not None:
+            self.show(state)
 
     def covers(self, seq: int) -> bool:
         """Whether a viewer that has everything up to `seq` can be served from here."""

@@ -23,8 +23,8 @@ class View:
     """A viewer's position. `ended` is the newest event it has that ended a draft, `followed` the draft it is in,
     `caught_up` whether it has been told that it has everything."""
 
-    __slots__ = ("_calls", "_part", "_turn", "caught_up", "ended", "estimated", "followed", "has_stats", "log_only",
-                 "offset", "seq", "shown")  # fmt: skip
+    __slots__ = ("_calls", "_part", "_turn", "beside", "caught_up", "ended", "estimated", "followed", "has_stats",
+                 "log_only", "offset", "seq", "shown")  # fmt: skip
 
     def __init__(self, cursor: Cursor, *, log_only: bool = False) -> None:
         self.seq = cursor.seq
@@ -33,6 +33,8 @@ class View:
         self.caught_up = False
         self.log_only = log_only
         self.has_stats = False
+        self.beside: Mapping[str, Any] | None = None
+        """What there was beside the log when it caught up, until it is shown that or something newer."""
         self.shown: Mapping[str, Any] | None = None
         self.estimated: Estimated | None = None
         self.followed: Draft | None = None
@@ -120,6 +122,7 @@ class View:
 
     def states(self, state: Mapping[str, Any] | None) -> list[State]:
         """The frames for what there is to show beside the log, as far as the viewer was shown something else."""
+        state, self.beside = state or self.beside, None
         if state is None or state is self.shown or self.log_only:
             return []
         before, self.shown = self.shown or {}, state

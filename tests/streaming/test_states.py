@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
 
-from history import conversations, positions
+from history import conversations, positions, replay
 from history.models import Conversation
 from history.states import states
 from llm.scripted import says
 from llm.types import TextDelta
 from streaming.database import in_thread
 from streaming.doorbell import Ring
+from streaming.states import States
+from streaming.tail import Tail
 from streaming.turns import stop_turn
+from streaming.viewer import Viewer
 from tests.fold import Folded
 from tests.streaming.conftest import Stage, caught_up, elsewhere, has_ended
 
@@ -48,6 +52,44 @@ async def test_who_comes_is_shown_the_whole_state_before_it_has_caught_up(stage:
 
     assert {key: fresh.state[key] for key in KEYS} == await fresh_read(on)
     assert (fresh.state["title"], fresh.state["status"], fresh.state["model"]) == ("What is it?", "idle", "demo")
+
+
+async def test_who_comes_while_something_changes_is_shown_the_whole_state_too(
+    stage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody looks already, so it is known here; until it is looked at again, it is not."""
+    on = await stage([])
+    missed = replay.missed
+
+    def meanwhile(*args: Any, **options: Any) -> replay.Missed:
+        found = missed(*args, **options)
+        conversations.rename(on.conversation_id, title="Another")
+        return found
+
+    async def for_ever(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(States, "_look", for_ever)
+    with on.engine.hub.tail(on.conversation_id):
+        await on.watch(until=caught_up)
+        monkeypatch.setattr(replay, "missed", meanwhile)
+        fresh = await on.fresh()
+
+    assert fresh.state.keys() >= KEYS
+
+
+async def test_what_somebody_finds_who_comes_before_it_is_looked_at_again_is_shown_to_the_others() -> None:
+    tail = Tail(uuid4())
+    looks = Viewer(None, loop=asyncio.get_running_loop())
+    tail.viewers.add(looks)
+    tail.join(1, draft=None, state={"title": "One"})
+    looks.looks()
+
+    States({tail.conversation_id: tail}).hear([tail.conversation_id])
+    tail.join(1, draft=None, state={"title": "Another"})
+
+    assert looks.told
+    assert tail.state == {"title": "Another"}
 
 
 async def test_what_was_shown_and_what_changed_since_is_a_fresh_read_at_every_change(stage: Any) -> None:
