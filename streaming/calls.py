@@ -5,6 +5,7 @@ A call's end is for whoever stores it to take: it is told in the transaction tha
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable
@@ -22,7 +23,6 @@ from history.events import Outcome, TurnError
 from llm.errors import REFUSALS
 from llm.retries import RetriedReply
 from llm.types import ChatModel, ChatRequest, Delta, Deltas, Usage
-from streaming.database import in_thread
 from streaming.estimates import Estimated, from_afar
 
 logger = logging.getLogger(__name__)
@@ -169,7 +169,7 @@ class MeasuredReply:
 async def with_content(call: Call, exchange: Exchange) -> Call:
     """The call with what was asked and answered. That it cannot be packed is no reason for a turn to fail."""
     try:
-        return msgspec.structs.replace(call, content=await in_thread(packed, exchange))
+        return msgspec.structs.replace(call, content=await asyncio.to_thread(packed, exchange))
     except Exception:
         logger.exception("what call %s was asked cannot be kept", exchange.request.call_id)
         return call

@@ -28,7 +28,7 @@ from llm.prices import cost
 from llm.registry import Profile
 from llm.types import ChatModel, ChatRequest, Sampling, SystemMessage, TextDelta, Usage, UserMessage
 from streaming.calls import Asking, MeasuredModel, with_content
-from streaming.database import in_thread
+from streaming.database import in_order_thread, in_thread
 from streaming.ends import INTERNAL
 from streaming.limited import with_limits
 
@@ -72,7 +72,7 @@ class Titles:
 
     async def _name(self, conversation_id: UUID, turn_id: UUID) -> None:
         try:
-            untitled = await in_thread(titles.claim, conversation_id, turn_id=turn_id)
+            untitled = await in_order_thread(titles.claim, conversation_id, turn_id=turn_id)
             if untitled is not None:
                 call, title = await self._ask(untitled, place=Place(conversation_id, turn_id, 0))
                 settle = partial(titles.settle, conversation_id, call=call, before=untitled.title, title=title)
