@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 MINE = ("SECRET_KEY", "ALLOWED_HOSTS", "ALLOWED_ORIGINS", "REDIS_URL", "DATABASE_URL", "CHAT_MODEL", "LOG_LEVEL")
-FIXED = {"ENV_FILE": os.devnull, "DEBUG": "0", "HTTPS": "0", "SECRET_KEY": "only-for-tests"}
+FIXED = {"ENV_FILE": os.devnull, "DEBUG": "0", "HTTPS": "0", "TITLES": "0", "SECRET_KEY": "only-for-tests"}
 
 
 def is_somebodys(name: str) -> bool:

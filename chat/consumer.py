@@ -13,6 +13,7 @@ import msgspec
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from access import selectors
+from access.contents import require_contents
 from access.errors import AccessEnded
 from access.principals import Principal, Scope
 from access.sockets import OriginRefused, principal_for_scope
@@ -21,6 +22,7 @@ from history.conf import chat_settings
 from history.connections import AWAY
 from history.errors import ChatError
 from streaming import engine, turns
+from streaming.contents import with_contents
 from streaming.cursor import Cursor, parse
 from streaming.database import in_order_thread, in_thread
 from streaming.errors import Busy, InvalidRequest, TurnActive
@@ -33,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
-    """`/ws/conversations/<id>/?after=<cursor>`"""
+    """`/ws/conversations/<id>/?after=<cursor>&logs=content`"""
 
     channel_layer_alias = "none"  # no such layer: viewers are woken in process, a channel per socket would be waste
 
@@ -43,8 +45,10 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # cha
         self._is_over = False
         self._conversation_id: UUID = self.scope["url_route"]["kwargs"]["conversation_id"]
         try:
-            self._principal = await in_thread(_admit, self.scope, self._conversation_id)
-            after = _after(self.scope)
+            asked = parse_qs(self.scope["query_string"].decode("latin-1"))
+            self._whole = asked.get("logs") == ["content"]
+            self._principal = await in_thread(_admit, self.scope, self._conversation_id, whole=self._whole)
+            after = parse(asked.get("after", [""])[0])
         except OriginRefused:
             await self.close()
             return
@@ -90,7 +94,10 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # cha
 
     async def _view(self, after: Cursor) -> None:
         """Show everything past the cursor, until the socket closes or there is a reason to close it."""
-        frames = follow(self._conversation_id, hub=engine.ensure_started().hub, after=after, principal=self._principal)
+        conversation_id, principal = self._conversation_id, self._principal
+        frames = follow(conversation_id, hub=engine.ensure_started().hub, after=after, principal=principal)
+        if self._whole:
+            frames = with_contents(frames, conversation_id=conversation_id, principal=principal)
         try:
             async with aclosing(frames):
                 async for frame in frames:
@@ -137,16 +144,14 @@ def _message(frame: ServerFrame) -> dict[str, str]:
     return {"type": "websocket.send", "text": encode(frame)}
 
 
-def _admit(scope: dict[str, Any], conversation_id: UUID) -> Principal:
+def _admit(scope: dict[str, Any], conversation_id: UUID, *, whole: bool) -> Principal:
+    """`whole`: with the contents of completion logs."""
     principal = principal_for_scope(scope)
     principal.require(Scope.READ)
     selectors.conversation(principal, conversation_id)
+    if whole:
+        require_contents(principal)
     return principal
-
-
-def _after(scope: dict[str, Any]) -> Cursor:
-    query = parse_qs(scope["query_string"].decode("latin-1"))
-    return parse(query.get("after", [""])[0])
 
 
 def _decoded(text: str | None) -> AnyClientFrame:

@@ -10,6 +10,7 @@ from chat.rest.answers import TurnResponse
 from chat.rest.api import Nothing
 from chat.rest.browse import Schema
 from chat.rest.choices import ModelList
+from chat.rest.completion_logs import CompletionLogDetail, CompletionLogs
 from chat.rest.conversations import ConversationDetail, ConversationList
 from chat.rest.events import ConversationEvents
 from chat.rest.feedback import ConversationFeedback, GiveFeedback
@@ -33,6 +34,12 @@ urlpatterns = [
     path("api/v1/conversations/<uuid:conversation_id>/stream/", ConversationStream.as_view(), name="stream"),
     path("api/v1/conversations/<uuid:conversation_id>/turns/", ConversationTurns.as_view(), name="turns"),
     path("api/v1/conversations/<uuid:conversation_id>/feedback/", ConversationFeedback.as_view(), name="feedback"),
+    path("api/v1/conversations/<uuid:conversation_id>/completion-logs/", CompletionLogs.as_view(), name="logs"),
+    path(
+        "api/v1/conversations/<uuid:conversation_id>/completion-logs/<int:seq>/",
+        CompletionLogDetail.as_view(),
+        name="log",
+    ),
     path("api/v1/turns/<uuid:turn_id>/", TurnDetail.as_view(), name="turn"),
     path("api/v1/turns/<uuid:turn_id>/stop/", TurnStop.as_view(), name="turn_stop"),
     path("api/v1/turns/<uuid:turn_id>/retry/", TurnRetry.as_view(), name="turn_retry"),

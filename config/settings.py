@@ -196,6 +196,7 @@ CHAT: dict[str, Any] = {
     "PROVIDER_KEYS": {name: os.environ[name] for name in PROVIDER_VARIABLES if os.environ.get(name)},
     "ALLOWED_ORIGINS": tuple(CSRF_TRUSTED_ORIGINS),
     "GUESTS": DEBUG,
+    "TITLES": flag("TITLES", default=DEBUG),
 }
 
 # --- Log: plain lines on stderr -------------------------------------------------------------------------------

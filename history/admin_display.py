@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from history.draft import Part
 
 EXCERPT = 120
-TELLING = ("text", "content", "error", "reason", "status", "tool_calls")
+TELLING = ("text", "content", "error", "reason", "status", "tool_calls", "outcome")
 """The fields of an event that say most about it, best first."""
 
 

@@ -8,14 +8,16 @@ from uuid import UUID
 
 import msgspec
 from django.db import IntegrityError
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Sum
+from django.db.models.functions import Length
 
-from history import status
+from history import calls, status
 from history.batches import drafted
+from history.calls import Asked, Call
 from history.committed import Committed, tell
 from history.draft import Draft
 from history.errors import Fenced, NotFound
-from history.events import AssistantMessage, Kind, ToolResult, TurnEnded, TurnError
+from history.events import AssistantMessage, Kind, Stats, ToolResult, TurnEnded, TurnError
 from history.log import Appending, appending, position
 from history.models import ACTIVE, DeltaBatch, Event, Status, Turn
 from llm.types import total_of
@@ -31,12 +33,14 @@ class Place(msgspec.Struct, frozen=True):
     attempt: int
 
 
-def end_hop(place: Place, message: AssistantMessage) -> None:
-    """The model has spoken and asks for tools: its message replaces the draft. Raises `Fenced`, `NotFound`."""
+def end_hop(place: Place, message: AssistantMessage, *, call: Call | None = None) -> None:
+    """The model has spoken, in that call, and asks for tools: its message replaces the draft. Raises `Fenced`,
+    `NotFound`."""
     once = _once(place, kind=Kind.ASSISTANT_MESSAGE, hop=message.hop)
     with once, appending(place.conversation_id, lock_timeout=status.LOCK_TIMEOUT) as log:
         status.fence(place.turn_id, attempt=place.attempt)
         log.append(place.turn_id, message)
+        calls.tell(log, place.turn_id, call)
         _batches(place, hop=message.hop).delete()
 
 
@@ -48,13 +52,21 @@ def add_result(place: Place, result: ToolResult) -> None:
         log.append(place.turn_id, result)
 
 
-def end_turn(place: Place, *, message: AssistantMessage | None, ended: TurnEnded) -> None:
-    """The turn is over: last message, end and status in one transaction. Raises `Fenced`, `NotFound`."""
+def end_turn(place: Place, *, message: AssistantMessage | None, ended: TurnEnded, call: Call | None = None) -> None:
+    """The turn is over: last message, last call, end and status in one transaction. Raises `Fenced`, `NotFound`."""
     with appending(place.conversation_id, lock_timeout=status.LOCK_TIMEOUT) as log:
         status.fence(place.turn_id, attempt=place.attempt)
         if message is not None:
             log.append(place.turn_id, message)
-        _finish(log, place, ended)
+        _finish(log, place, ended, stats=calls.tell(log, place.turn_id, call))
+
+
+def release(place: Place, *, lease: float, call: Call) -> None:
+    """Give a turn back whose call was broken off: see `history.status.release`. Raises `Fenced`, `NotFound`."""
+    with appending(place.conversation_id, lock_timeout=status.LOCK_TIMEOUT) as log:
+        status.fence(place.turn_id, attempt=place.attempt, still=~status.RELEASED)  # the call is told once
+        calls.tell(log, place.turn_id, call)
+        status.release({place.turn_id: place.attempt}, lease=lease)
 
 
 def cancel_queued(conversation_id: UUID, *, turn_id: UUID) -> bool:
@@ -68,15 +80,17 @@ def cancel_queued(conversation_id: UUID, *, turn_id: UUID) -> bool:
     return True
 
 
-def end_lapsed(place: Place, *, error: TurnError, still: Q) -> None:
+def end_lapsed(place: Place, *, error: TurnError, still: Q, asked: Asked | None = None) -> None:
     """End a turn whose process is gone, with what it had said: stored batches become its last message, calls without
-    a result get one that says so. Raises `Fenced` if it is not gone after all, `NotFound`."""
+    a result get one that says so. `asked` is what it asked, unless it had been released. Raises `Fenced` if it is not
+    gone after all, `NotFound`."""
     with appending(place.conversation_id, lock_timeout=status.LOCK_TIMEOUT) as log:
         status.fence(place.turn_id, attempt=place.attempt, still=still)  # from here on nobody renews it
-        _end_early(log, place, error)
+        call = lost_call(place, asked) if asked is not None else None
+        _end_early(log, place, error, call=call)
 
 
-def end_broken(turn_id: UUID, *, engine: UUID, error: TurnError) -> None:
+def end_broken(turn_id: UUID, *, engine: UUID, error: TurnError, call: Call | None = None) -> None:
     """End a turn of this engine whose own task has failed, with what is stored of it. Nothing happens if it has ended
     already, is gone, or was never claimed: then it is still queued. The writer does this, so it waits for no lock for
     long."""
@@ -85,7 +99,18 @@ def end_broken(turn_id: UUID, *, engine: UUID, error: TurnError) -> None:
         place = Place(conversation_id, turn_id, attempt)
         with suppress(Fenced, NotFound), appending(conversation_id, lock_timeout=status.LOCK_TIMEOUT) as log:
             status.fence(turn_id, attempt=attempt)
-            _end_early(log, place, error)
+            _end_early(log, place, error, call=call)
+
+
+def lost_call(place: Place, asked: Asked) -> Call | None:
+    """The call that was lost with a process, if it was asking the model; in its tools it was not. For the transaction
+    that ends the turn or takes it over."""
+    said = spoken(place.turn_id)
+    if unanswered(said):
+        return None
+    hop = sum(isinstance(each, AssistantMessage) for each in said)
+    batches = _batches(place, hop=hop).aggregate(length=Sum(Length("text")))
+    return asked.lost(attempt=place.attempt, hop=hop, said=batches["length"] or 0)
 
 
 def spoken(turn_id: UUID) -> list[AssistantMessage | ToolResult]:
@@ -125,9 +150,9 @@ def _once(place: Place, **event: object) -> Iterator[None]:
         tell(Committed(place.conversation_id, last_seq=position(place.conversation_id)))
 
 
-def _end_early(log: Appending, place: Place, error: TurnError) -> None:
+def _end_early(log: Appending, place: Place, error: TurnError, *, call: Call | None) -> None:
     """What is stored becomes the last message, and open calls are answered; a turn that was being stopped is cancelled,
-    any other has failed. What its earlier calls have used is told; what the last one has, nobody knows."""
+    any other has failed."""
     stopping = Turn.objects.filter(pk=place.turn_id, status=Status.STOPPING).exists()
     said = spoken(place.turn_id)
     usage = total_of(each.usage for each in said if isinstance(each, AssistantMessage))
@@ -137,10 +162,17 @@ def _end_early(log: Appending, place: Place, error: TurnError) -> None:
     if message is not None:
         log.append(place.turn_id, message)
     cancelled = TurnEnded(status="cancelled", usage=usage, finish_reason="cancelled")
-    _finish(log, place, cancelled if stopping else TurnEnded(status="failed", error=error, usage=usage))
+    failed = TurnEnded(status="failed", error=error, usage=usage)
+    _finish(log, place, cancelled if stopping else failed, stats=calls.tell(log, place.turn_id, call))
 
 
-def _finish(log: Appending, place: Place, ended: TurnEnded) -> None:
+def _finish(log: Appending, place: Place, ended: TurnEnded, *, stats: Stats | None = None) -> None:
+    """What the turn has used is what its calls have, by the newest snapshot, unless its messages say more: calls that
+    a process of the version before made are not in it."""
+    if stats is not None and stats.turn_id == str(place.turn_id):
+        used = calls.usage_of(stats.turn)
+        if ended.usage is None or used.total >= ended.usage.total:
+            ended = msgspec.structs.replace(ended, usage=used, cost=stats.turn.cost)
     log.append(place.turn_id, ended)
     log.status = (place.turn_id, ended.status)
     status.end(place.turn_id, attempt=place.attempt, ended=ended)
@@ -159,11 +191,4 @@ def _stored_message(place: Place) -> AssistantMessage | None:
     draft = Draft(place.conversation_id, turn_id=place.turn_id, attempt=place.attempt, hop=hop, after_seq=0)
     drafted(draft, (batch for batch in batches if batch.hop == hop))
     model = Turn.objects.values_list("model", flat=True).get(pk=place.turn_id)
-    return AssistantMessage(
-        hop=hop,
-        text=draft.text_of("text"),
-        reasoning=draft.text_of("reasoning"),
-        finish_reason="interrupted",
-        model=model,
-        runs=draft.runs(),
-    )
+    return msgspec.structs.replace(draft.message("interrupted"), model=model)

@@ -10,6 +10,8 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+COMPLETION_LOGS = ("off", "metadata", "full")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatSettings:
@@ -49,6 +51,12 @@ class ChatSettings:
     """OpenAI's protocol: how long a stream waits for a first word, so that until then a failure has its HTTP status."""
     gateway_message_bytes: int = 8_388_608
     """OpenAI's protocol: bytes of one request, which brings everything that was said before, and images."""
+    titles: bool = False
+    """Have the model of a conversation's first answer be asked for a title too, in a small call of its own."""
+    completion_logs: str = "metadata"
+    """What the log tells of each model call: `off`, `metadata`, or `full`, with what was asked and answered."""
+    completion_log_retention: float = 2_592_000.0
+    """How long what was asked and answered is kept by `purge_completion_logs`; the rest of the log stays."""
     ephemeral_retention: float = 86_400.0
     """How long a conversation that was made for one request, and not gone on with, is kept by `purge_ephemeral`."""
     answer_timeout: float = 600.0
@@ -115,6 +123,8 @@ class ChatSettings:
             raise ImproperlyConfigured(
                 "CHAT: LEASE must be three times LEASE_RENEWAL or more, or no turn is taken over."
             )
+        if self.completion_logs not in COMPLETION_LOGS:
+            raise ImproperlyConfigured(f"CHAT: COMPLETION_LOGS is one of {', '.join(COMPLETION_LOGS)}.")
 
 
 def chat_settings() -> ChatSettings:

@@ -17,7 +17,7 @@ from history.compaction import INTERRUPTED
 from history.events import Kind
 from history.models import Event, Turn
 from history.prepared import Row, Select, given
-from llm.types import AssistantMessage, ImagePart, Message, SystemMessage, ToolMessage, UserMessage
+from llm.types import AssistantMessage, ChatRequest, ImagePart, Message, SystemMessage, ToolMessage, UserMessage
 
 Said: TypeAlias = tuple[str, dict[str, object]]
 """Kind and data of an event."""
@@ -40,6 +40,7 @@ def _back(limit: int) -> Select:
         end = Event.objects.filter(turn_id=given(Event, "turn")).order_by("-seq").values("seq")[:1]
         before = Q(seq__lt=given(Event, "seq", name="before"), seq__lte=Subquery(end))
         rows = Event.objects.filter(before, conversation_id=given(Event, "conversation"), turn__isnull=False)
+        rows = rows.exclude(kind__in=events.TELLS)
         return rows.order_by("-seq").values_list("seq", "turn_id", "turn__parent_id", "kind", "data")[:limit]
 
     return Select(query)
@@ -124,6 +125,11 @@ def events_of(turn_ids: list[UUID]) -> dict[UUID, list[Said]]:
     for turn_id, kind, data in rows.values_list("turn_id", "kind", "data"):
         found.setdefault(turn_id, []).append((kind, data))
     return found
+
+
+def estimate_of(request: ChatRequest) -> int:
+    """About how many tokens the prompt of a call is, with its tools."""
+    return sum(map(estimate, request.messages)) + len(msgspec.json.encode(request.tools)) // 4
 
 
 def estimate(message: Message) -> int:

@@ -16,7 +16,7 @@ from history import status
 from history.committed import Committed, tell
 from history.errors import NotFound
 from history.locks import transaction_within
-from history.models import IS_ACTIVE, Conversation, DeltaBatch, Event, Feedback, Turn
+from history.models import IS_ACTIVE, CompletionContent, Conversation, DeltaBatch, Event, Feedback, Turn
 from history.stopping import stop
 
 
@@ -42,8 +42,15 @@ def titled(rows: QuerySet[Conversation], *, words: str) -> QuerySet[Conversation
 
 def rename(conversation_id: UUID, *, title: str) -> None:
     """Give a conversation another title; its place in the list stays. Raises `NotFound`."""
-    if not Conversation.objects.filter(pk=conversation_id).update(title=title):
-        raise NotFound
+    change(conversation_id, title=title, is_titled=True)
+
+
+def change(conversation_id: UUID, **fresh: Any) -> None:
+    """Give a conversation another `title`, or put it away or take it out again (`archived`). Raises `NotFound`."""
+    with transaction.atomic():
+        if not Conversation.objects.filter(pk=conversation_id).update(**fresh):
+            raise NotFound
+        tell(Committed(conversation_id))
 
 
 def purge(*, unused_for: float, at_once: int = 500) -> int:
@@ -87,6 +94,7 @@ def _drop(conversation_id: UUID) -> None:
     DeltaBatch.objects.filter(turn_id__in=turns.values("pk")).delete()
     Event.objects.filter(conversation_id=conversation_id).delete()
     Feedback.objects.filter(conversation_id=conversation_id).delete()
+    CompletionContent.objects.filter(conversation_id=conversation_id).delete()
     turns.update(parent=None, replaces=None)
     turns.delete()
     Conversation.objects.filter(pk=conversation_id).delete()

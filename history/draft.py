@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from history.events import Channel
+from history.events import AssistantMessage, Channel
 
 
 class Part(msgspec.Struct, frozen=True, gc=False):
@@ -83,9 +83,24 @@ class Draft:
         runs = counted_runs(fresh)
         return Stretch(fresh[0].start, text, runs), upto
 
+    @property
+    def said(self) -> int:
+        """Code points of all that has come, of tool arguments too."""
+        return self.length + sum(self._arguments.values())
+
     def text_of(self, channel: Channel) -> str:
         """All of one channel."""
         return "".join(part.text for part in self.parts if part.channel == channel)
+
+    def message(self, finish_reason: str | None) -> AssistantMessage:
+        """What was said, as the log keeps it of a hop that broke off."""
+        return AssistantMessage(
+            hop=self.hop,
+            text=self.text_of("text"),
+            reasoning=self.text_of("reasoning"),
+            finish_reason=finish_reason,
+            runs=self.runs(),
+        )
 
     def runs(self) -> tuple[tuple[Channel, int], ...]:
         """Channel and length of each stretch, in order of arrival."""

@@ -17,6 +17,7 @@ from llm.shapes import ready
 from llm.types import Part, ToolCall, Usage
 
 Channel: TypeAlias = Literal["text", "reasoning"]
+Outcome: TypeAlias = Literal["completed", "failed", "cancelled", "released", "lost"]
 
 
 class Kind(StrEnum):
@@ -27,7 +28,12 @@ class Kind(StrEnum):
     TOOL_RESULT = "tool_result"
     TURN_RESTARTED = "turn_restarted"
     TURN_ENDED = "turn_ended"
+    STATS = "stats"
+    COMPLETION_LOG = "completion_log"
 
+
+TELLS = frozenset({Kind.STATS, Kind.COMPLETION_LOG})
+"""Kinds that tell how model calls went, and nothing that anybody has said."""
 
 DRAFT_ENDING = frozenset({Kind.ASSISTANT_MESSAGE, Kind.TURN_RESTARTED, Kind.TURN_ENDED})
 """Kinds that end the draft before them: after one of these a cursor's offset counts from 0 again."""
@@ -127,7 +133,73 @@ class TurnEnded(Data, frozen=True):
     finish_reason: str | None = None
 
 
-EventData: TypeAlias = UserMessage | AssistantMessage | ToolResult | TurnRestarted | TurnEnded
+class Totals(Data, frozen=True):
+    """What model calls came to: how many, their tokens, and what they cost in US dollars, null if that is not known of
+    any. `cached` is part of `prompt`, `reasoning` of `completion`. `estimated` is of how many of the calls the tokens
+    are estimated: they were stopped, failed or lost, or their provider counts none."""
+
+    calls: int = 0
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    reasoning: int = 0
+    estimated: int = 0
+    cost: str | None = None
+
+
+class RoleStats(Totals, frozen=True):
+    """The calls in one role, and of the last one: its model, that model's context window and the tokens that the call
+    had of it, how long it took, and how long it was until its first word, in milliseconds."""
+
+    model: str = ""
+    context_window: int = 0
+    context_used: int = 0
+    latency_ms: int | None = None
+    first_token_ms: int | None = None
+    tokens_per_second: float | None = None
+
+
+class Stats(Data, frozen=True):
+    """A model call is over. A snapshot, which takes the place of the one before: all calls of the conversation by usage
+    id and together, and those of the turn `turn_id`, the newest with a call. `usage_id` is the role of this call."""
+
+    usage_id: str
+    usage: dict[str, RoleStats]
+    turn: Totals
+    turn_id: str | None
+    conversation: Totals
+
+
+class CompletionLog(Data, frozen=True):
+    """A model call is over: once per call, however it ended. `released`: its process had to end; `lost`: its process
+    was gone. `model` is what its profile calls it, `filename` a name under which a client may keep the log. `hop` and
+    `attempt` are null for calls of no turn; times are in milliseconds, `cost` is in US dollars. `has_content`: what
+    was asked and answered is kept, for those who may read it."""
+
+    usage_id: str
+    model: str
+    filename: str
+    outcome: Outcome
+    attempt: int | None
+    hop: int | None
+    started_at: str | None
+    latency_ms: int | None
+    first_token_ms: int | None
+    usage: Usage
+    estimated: bool
+    cost: str | None
+    retries: int
+    finish_reason: str | None
+    error: TurnError | None
+    has_content: bool = False
+
+    @property
+    def index(self) -> int | None:
+        """What tells it from another call of the hop."""
+        return self.attempt
+
+
+EventData: TypeAlias = UserMessage | AssistantMessage | ToolResult | TurnRestarted | TurnEnded | Stats | CompletionLog
 
 DATA: dict[str, type[EventData]] = {
     Kind.USER_MESSAGE: UserMessage,
@@ -135,6 +207,8 @@ DATA: dict[str, type[EventData]] = {
     Kind.TOOL_RESULT: ToolResult,
     Kind.TURN_RESTARTED: TurnRestarted,
     Kind.TURN_ENDED: TurnEnded,
+    Kind.STATS: Stats,
+    Kind.COMPLETION_LOG: CompletionLog,
 }
 
 KINDS: dict[type[EventData], Kind] = {data: Kind(kind) for kind, data in DATA.items()}

@@ -32,13 +32,17 @@ else:
 
 class Conversation(models.Model):
     """The thread. `last_seq` is the number of its newest event; its row lock serialises everything that appends. An
-    `ephemeral` one was made for a single request; it is purged after a while, unless somebody goes on with it."""
+    `ephemeral` one was made for a single request; it is purged after a while, unless somebody goes on with it. One that
+    `is_titled` was named by its owner, or a model was asked to name it; `titling_since` is since when that goes on."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     title = models.CharField(max_length=200, blank=True, default="")
     last_seq = models.BigIntegerField(default=0)
     ephemeral = models.BooleanField(db_default=False)
+    archived = models.BooleanField(db_default=False)
+    is_titled = models.BooleanField(db_default=False)
+    titling_since = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
 
@@ -50,6 +54,9 @@ class Conversation(models.Model):
                 fields=["owner", "-updated_at", "-id"], condition=Q(ephemeral=False), name="conversation_of_owner_kept"
             ),
             models.Index(fields=["updated_at"], condition=Q(ephemeral=True), name="conversation_ephemeral"),
+            models.Index(
+                fields=["titling_since"], condition=Q(titling_since__isnull=False), name="conversation_being_titled"
+            ),
         )
 
     def __str__(self) -> str:
@@ -175,6 +182,9 @@ class Event(models.Model):
             models.UniqueConstraint(
                 fields=["turn", "hop", "index"], condition=Q(kind=Kind.TOOL_RESULT.value), name="one_result_per_call"
             ),
+            models.UniqueConstraint(
+                fields=["turn", "hop", "index"], condition=Q(kind=Kind.COMPLETION_LOG.value), name="one_log_per_call"
+            ),
         )
         indexes = (
             models.Index(fields=["conversation", "kind", "seq"], name="event_of_kind"),
@@ -185,6 +195,27 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.seq} {self.kind}"
+
+
+class CompletionContent(models.Model):
+    """What a model was asked and has answered, compressed: of the call that event `seq` tells of.
+
+    The database holds no key of the conversation: a process of the version before, which knows no contents, must be
+    able to delete one. What it leaves behind, `manage.py purge_completion_logs` deletes."""
+
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, db_constraint=False, related_name="+")
+    seq = models.BigIntegerField()
+    data = models.BinaryField()
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name = "content of a completion log"
+        verbose_name_plural = "contents of completion logs"
+        constraints = (models.UniqueConstraint(fields=["conversation", "seq"], name="one_content_per_log"),)
+        indexes = (models.Index(fields=["at"], name="content_oldest"),)
+
+    def __str__(self) -> str:
+        return f"{self.conversation_id} {self.seq}"
 
 
 class DeltaBatch(models.Model):

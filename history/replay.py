@@ -4,13 +4,34 @@ which turns into an event in between is missing from neither."""
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from history import log
+from history import calls, log
 from history.batches import drafted
 from history.draft import Draft
 from history.events import Kind
 from history.models import IS_ACTIVE, Conversation, DeltaBatch, Event, Turn
+from history.states import State, states
+
+
+class Missed(NamedTuple):
+    """What a viewer lacks. `stats` is the newest snapshot, read after the page, if the page brings none; `state` is
+    what there is to show beside the log; both only if they were asked for."""
+
+    page: log.Page
+    draft: Draft | None
+    stats: dict[str, Any] | None
+    state: State | None
+
+
+def missed(conversation_id: UUID, *, after: int, limit: int, with_stats: bool, with_state: bool) -> Missed:
+    """What the database has past number `after` for a viewer. Raises `NotFound`."""
+    page, draft = read(conversation_id, after=after, limit=limit)
+    is_told = not after or any(entry.kind == Kind.STATS for entry in page.entries)
+    stats = calls.newest(conversation_id) if with_stats and not is_told else None
+    state = states([conversation_id]).get(conversation_id) if with_state else None
+    return Missed(page, draft, stats, state)
 
 
 def read(conversation_id: UUID, *, after: int, limit: int = 500) -> tuple[log.Page, Draft | None]:

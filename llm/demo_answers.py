@@ -44,6 +44,9 @@ _TIME = re.compile(
 _THINK = re.compile(r"\b(think|reason(ing)?|step by step|ponder|consider)\b", re.IGNORECASE)
 
 
+TITLE_WORDS = 5
+
+
 @dataclass(frozen=True, kw_only=True)
 class DemoAnswer:
     """One hop's reply."""
@@ -56,6 +59,8 @@ class DemoAnswer:
 def answer(request: ChatRequest) -> DemoAnswer:
     """The reply to the last user message, or to the tool results that came after it."""
     question, results = _heard(request.messages)
+    if request.usage_id == "title":
+        return DemoAnswer(text=" ".join(question.split()[:TITLE_WORDS]).rstrip("?.!,;:"))
     reasoning = ""
     if results:
         return DemoAnswer(text=_about(results))

@@ -98,3 +98,7 @@ class NotStreaming(ModelError):
     """This model cannot stream, and only streaming models can be used."""
 
     code = "not_streaming"
+
+
+REFUSALS = (AuthenticationFailed, BadRequest, ContextTooLong, NotStreaming, RateLimited, Unavailable)
+"""How a provider says no before it begins: nothing was used."""

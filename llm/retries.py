@@ -45,7 +45,7 @@ class RetryingModel:
     def stream(self, request: ChatRequest) -> Deltas:
         """The reply of the first try that says something."""
         total = self._total if request.time_limit is None else min(self._total, request.time_limit)
-        return _Reply(self._model, request, tries=self._tries, total=total, sleep=self._sleep)
+        return RetriedReply(self._model, request, tries=self._tries, total=total, sleep=self._sleep)
 
     async def aclose(self) -> None:
         """Close what the model keeps open, where it keeps anything."""
@@ -65,9 +65,10 @@ def with_retries(
     return RetryingModel(model, tries=tries, total=total, sleep=sleep)
 
 
-class _Reply:
-    """The deltas of the first try that says something. From its first word on they are read from the model as if nobody
-    stood in between: another generator around every token would cost as much as what the token is decoded with."""
+class RetriedReply:
+    """The deltas of the first try that says something, the one of that `number`. From its first word on they are read
+    from the model as if nobody stood in between: another generator around every token would cost as much as what the
+    token is decoded with."""
 
     def __init__(self, model: ChatModel, request: ChatRequest, *, tries: int, total: float, sleep: Sleep) -> None:
         self._model = model
@@ -76,7 +77,7 @@ class _Reply:
         self._sleep = sleep
         self._clock = asyncio.get_running_loop().time
         self._over_at = self._clock() + total
-        self._number = 0
+        self.number = 0
         self._deltas = self._next_try()
         self._has_spoken = False
 
@@ -96,11 +97,11 @@ class _Reply:
             try:
                 delta = await anext(self._deltas)
             except ModelError as error:
-                pause = _pause(error, number=self._number)
-                if self._number == self._tries or pause is None or self._clock() + pause >= self._over_at:
+                pause = _pause(error, number=self.number)
+                if self.number == self._tries or pause is None or self._clock() + pause >= self._over_at:
                     raise
                 logger.info(
-                    "call %s:%d failed (%s), next try in %.1f s", self._request.call_id, self._number, error.code, pause
+                    "call %s:%d failed (%s), next try in %.1f s", self._request.call_id, self.number, error.code, pause
                 )
             else:
                 self._has_spoken = not isinstance(delta, Usage)
@@ -109,8 +110,8 @@ class _Reply:
             self._deltas = self._next_try()
 
     def _next_try(self) -> Deltas:
-        self._number += 1
-        call_id, time_limit = f"{self._request.call_id}:{self._number}", self._over_at - self._clock()
+        self.number += 1
+        call_id, time_limit = f"{self._request.call_id}:{self.number}", self._over_at - self._clock()
         return self._model.stream(msgspec.structs.replace(self._request, call_id=call_id, time_limit=time_limit))
 
 

@@ -155,6 +155,11 @@ class Usage(Value, frozen=True, gc=False):
     cached: int = 0
     reasoning: int = 0
 
+    @property
+    def total(self) -> int:
+        """Prompt and completion."""
+        return self.prompt + self.completion
+
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             prompt=self.prompt + other.prompt,

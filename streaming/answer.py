@@ -14,7 +14,7 @@ from streaming.cursor import Cursor
 from streaming.database import patiently
 from streaming.errors import Busy
 from streaming.follow import Frames, follow, go_on
-from streaming.frames import Delta, Event
+from streaming.frames import Delta, Estimate, Event, State
 from streaming.hub import Hub
 
 
@@ -23,9 +23,10 @@ async def follow_turn(
 ) -> Frames:
     """What `follow` has of one turn, up to and with its end. `after` lies before that; raises what `follow` raises."""
     mine = str(turn_id)
-    async with aclosing(follow(conversation_id, hub=hub, after=after, principal=principal)) as frames:
+    showing = follow(conversation_id, hub=hub, after=after, principal=principal, log_only=True)
+    async with aclosing(showing) as frames:
         async for frame in frames:
-            if isinstance(frame, Event | Delta) and frame.turn != mine:
+            if isinstance(frame, Estimate | State) or (isinstance(frame, Event | Delta) and frame.turn != mine):
                 continue
             yield frame
             if isinstance(frame, Event) and frame.kind == Kind.TURN_ENDED:

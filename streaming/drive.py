@@ -6,26 +6,27 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from decimal import Decimal
 from functools import partial
 from typing import TypeVar
 
-import msgspec
-
 from history import compaction
+from history.calls import Call
 from history.compaction import Place
+from history.conf import chat_settings
+from history.contents import Exchange
 from history.draft import Draft
 from history.errors import Fenced, NotFound
-from history.events import AssistantMessage, ToolResult
+from history.events import AssistantMessage, Outcome, ToolResult, TurnError
 from history.writer import Writer
 from llm.types import Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
+from streaming.calls import MeasuredModel, with_content
+from streaming.estimates import from_afar
 from streaming.play import Ended, Item
 from streaming.tail import Tail
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Cost = Callable[[Usage], Decimal | None]
 
 
 class Drive:
@@ -41,14 +42,16 @@ class Drive:
         writer: Writer,
         feel: Callable[[], None],
         sure: Callable[[], Awaitable[None]],
-        cost: Cost,
+        calls: MeasuredModel,
     ) -> None:
         self.place = place
         self._tail = tail
         self._writer = writer
         self._feel = feel
         self._sure = sure
-        self._cost = cost
+        self._calls = calls
+        self._finish_reason: str | None = None
+        self._untold: Call | None = None
         self._draft = self._open(hop=hop)
         self.has_ended = False
 
@@ -79,6 +82,25 @@ class Drive:
         finally:
             self._close()
 
+    async def take(
+        self, outcome: Outcome, *, message: AssistantMessage | None = None, error: TurnError | None = None
+    ) -> Call | None:
+        """The call that is to be told next, if the model was being asked: one that could not be told when it ended, or
+        one that has just ended so, with this message."""
+        if self._untold is None:
+            call = self._untold = self._calls.take(
+                outcome,
+                said=self._draft.said,
+                attempt=self.place.attempt,
+                hop=self._draft.hop,
+                finish_reason=self._finish_reason,
+                error=error,
+            )
+            if call is not None and self._calls.asked is not None and chat_settings().completion_logs == "full":
+                exchange = Exchange(self._calls.asked, message or self._draft.message(self._finish_reason))
+                self._untold = await with_content(call, exchange)
+        return self._untold
+
     def hide(self) -> None:
         """Show nothing more of the draft: the turn may be somebody else's."""
         if self._tail.draft is self._draft:
@@ -99,20 +121,24 @@ class Drive:
     async def _store(self, item: Item) -> None:
         match item:
             case AssistantMessage():
-                await self._write(self._compacting(partial(compaction.end_hop, self.place, item)))
+                end_hop = partial(compaction.end_hop, self.place, item, call=await self.take("completed", message=item))
+                await self._write(self._compacting(end_hop))
                 await self._sure()
                 self._draft = self._open(hop=item.hop + 1)
             case ToolResult():
                 await self._write(partial(compaction.add_result, self.place, item))
             case Ended():
                 await self._end(item)
-            case Finish() | Usage():
-                pass  # the hop's message says it
+            case Usage():
+                self._calls.heard(item)
+            case Finish():
+                self._finish_reason = item.reason
 
     async def _end(self, item: Ended) -> None:
-        cost = self._cost(item.ended.usage) if item.ended.usage is not None else None
-        ended = item.ended if cost is None else msgspec.structs.replace(item.ended, cost=f"{cost:f}")
-        await self._write(self._compacting(partial(compaction.end_turn, self.place, ended=ended, message=item.message)))
+        ended = item.ended
+        call = await self.take(ended.status, message=item.message, error=ended.error)
+        end_turn = partial(compaction.end_turn, self.place, message=item.message, ended=ended, call=call)
+        await self._write(self._compacting(end_turn))
         self.has_ended = True
 
     def _open(self, *, hop: int) -> Draft:
@@ -124,7 +150,9 @@ class Drive:
             hop=hop,
             after_seq=self._tail.last,
         )
+        self._finish_reason = None
         self._tail.draft, self._tail.live = draft, True
+        self._tail.measure = self._calls.estimated
         self._writer.open(draft)
         return draft
 
@@ -133,6 +161,7 @@ class Drive:
         self._writer.close(self._draft)
         if self._tail.draft is None or self._tail.draft is self._draft:
             self._tail.draft, self._tail.live = None, False
+        self._tail.measure = from_afar
 
     def _compacting(self, write: Callable[[], T]) -> Callable[[], T]:
         """`write`, after which no tick stores this draft any more."""
@@ -141,6 +170,7 @@ class Drive:
         def compact() -> T:
             written = write()
             self._writer.close(draft)
+            self._untold = None
             return written
 
         return compact

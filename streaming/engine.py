@@ -25,6 +25,7 @@ from streaming.hub import Hub
 from streaming.keeper import Keeper
 from streaming.stop import Reason
 from streaming.tasks import Tasks
+from streaming.titles import Titles
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class Engine:
             loop, engine=self.id, hub=self.hub, writer=self.writer, models=models, released=self._turn_released
         )
         self.keeper = Keeper(self.id, self.tasks)
+        self.titles = Titles(loop, writer=self.writer, models=models)
         layer = shared()
         self.doorbell = layer and Doorbell(layer, engine=self.id, loop=loop, heard=self._heard)
         self.requests: set[asyncio.Task[Any]] = set()
@@ -76,7 +78,7 @@ class Engine:
 
     def _all_chores(self) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
         yield from (self.hub.keep_time, self.hub.keep_positions, self.hub.keep_rights, self.hub.watch.keep)
-        yield self.tasks.beat
+        yield from (self.hub.states.keep, self.hub.keep_estimates, self.tasks.beat)
         if self.doorbell is not None:
             yield from (self.doorbell.send, self.doorbell.listen)
 
@@ -91,6 +93,7 @@ class Engine:
         until = self.loop.time() + patience + HASTE
         await self.tasks.end(patience=patience)
         self.hub.close()
+        await self.titles.end(patience=LAST_WRITES)
         last: list[asyncio.Future[Any]] = [*self.requests]
         if self.doorbell is not None:  # what is released is found without it, a little later
             last.append(self._have_done(self.doorbell.send_now))
@@ -132,7 +135,11 @@ class Engine:
         stop = change.turn_id if change.status == Status.STOPPING else None
         if stop is not None:
             self.tasks.stop(stop)
-        if self.doorbell is not None and (stop is not None or change.gone or change.last_seq is not None):
+        if change.status == Status.COMPLETED and change.turn_id is not None and chat_settings().titles:
+            with suppress(RuntimeError):  # the loop is closed
+                self.loop.call_soon_threadsafe(self.titles.begin, change.conversation_id, change.turn_id)
+        is_beside = change.last_seq is None and change.status is None  # beside the log, such as another title
+        if self.doorbell is not None and (stop is not None or is_beside or change.last_seq is not None):
             self.doorbell.ring(event=(change.conversation_id, change.last_seq or 0), stop=stop)
 
     def _rights_changed(self, **_: object) -> None:

@@ -21,7 +21,7 @@ from history.errors import NotFound
 from streaming.cursor import Cursor
 from streaming.database import PAUSE, patiently
 from streaming.errors import Busy
-from streaming.frames import CaughtUp, Delta, Event, Heartbeat, Reset
+from streaming.frames import CaughtUp, Delta, Estimate, Event, Heartbeat, Reset, State
 from streaming.hub import Hub
 from streaming.tail import Tail
 from streaming.view import View, wire_time
@@ -32,17 +32,26 @@ START = Cursor()
 
 Followed = Delta | Event | Reset | CaughtUp | Heartbeat
 Frames: TypeAlias = AsyncGenerator[Followed, None]
+"""What there is to follow of a turn; of a conversation there is more."""
+Shown = Followed | Estimate | State
+Showing: TypeAlias = AsyncGenerator[Shown, None]
 
 
 async def follow(
-    conversation_id: UUID, *, hub: Hub, after: Cursor = START, principal: Principal | None = None
-) -> Frames:
-    """Every frame past `after`: what was missed, `caught_up`, then live, until the caller closes it.
+    conversation_id: UUID,
+    *,
+    hub: Hub,
+    after: Cursor = START,
+    principal: Principal | None = None,
+    log_only: bool = False,
+) -> Showing:
+    """Every frame past `after`: what was missed, `caught_up`, then live, until the caller closes it. With `log_only`
+    without what is beside the log.
 
     Raises `NotFound` when the conversation is gone, `AccessEnded` when `principal` may no longer look, `Draining` when
     the process ends, `Busy` when the database is away for too long. Whoever folds the frames has what a fresh read has.
     """
-    view = View(after)
+    view = View(after, log_only=log_only)
     with hub.tail(conversation_id) as tail, hub.viewer(principal, tail=tail) as viewer:
         patience = Patience(hub, viewer)
         async for frame in _catch_up(view, tail, viewer, conversation_id):
@@ -98,10 +107,12 @@ class Patience:
         return False
 
 
-async def _catch_up(view: View, tail: Tail, viewer: Viewer, conversation_id: UUID) -> Frames:
+async def _catch_up(view: View, tail: Tail, viewer: Viewer, conversation_id: UUID) -> Showing:
     """Bring the view to where the tail begins, from the database."""
     while True:
-        read = partial(replay.read, conversation_id, after=view.seq, limit=PAGE)
+        known = tail.state
+        asked = {"with_stats": view.lacks_stats, "with_state": view.lacks_state(known)}
+        read = partial(replay.missed, conversation_id, after=view.seq, limit=PAGE, **asked)
         reading = asyncio.ensure_future(patiently(read))
         try:
             while not reading.done():
@@ -109,34 +120,37 @@ async def _catch_up(view: View, tail: Tail, viewer: Viewer, conversation_id: UUI
                 await asyncio.wait({reading}, timeout=min(viewer.until_beat(), PAUSE))
                 if viewer.is_due():  # a database that is away is no reason for silence
                     yield beat(view)
-            page, draft = reading.result()
+            found = reading.result()
         except AWAY as error:
             raise Busy from error
         finally:
             reading.cancel()
-        if view.seq > page.last_seq:
+        if view.seq > found.page.last_seq:
             yield view.restart()
             continue
-        view.ended = max(view.ended, page.ended)
-        for entry in page.entries:
-            for frame in view.event(entry):
-                yield frame
-        if view.seq >= page.last_seq or not page.entries:
+        for frame in view.page(found.page):
+            yield frame
+        if view.seq >= found.page.last_seq or not found.page.entries:
             break
-    tail.learn(view.seq)
-    if draft is not None:
-        tail.offer(draft)
+    for told in view.snapshot(found.stats):
+        yield told
+    tail.join(view.seq, draft=found.draft, state=found.state)
+    view.beside = found.state or known
 
 
-def _asides(view: View, tail: Tail, viewer: Viewer, patience: Patience) -> Iterator[Reset | CaughtUp | Heartbeat]:
-    """What is not in the log: that a draft is withdrawn, that the viewer has everything, that the connection lives."""
+def _asides(view: View, tail: Tail, viewer: Viewer, patience: Patience) -> Iterator[Shown]:
+    """What is not in the log: that a draft is withdrawn, that the viewer has everything, what a call has used so far,
+    that the connection lives."""
     if view.offset and not tail.hidden and not view.follows(tail.draft) and patience.is_over(view):
         viewer.wake()  # there may be another draft: look again before waiting
         yield view.withdraw()
         return
+    yield from view.states(tail.state)
     if not view.caught_up:
         view.caught_up = True
         yield CaughtUp(cursor=str(view.cursor))
+    if view.lacks(tail.estimated):
+        yield view.estimate(tail.estimated)
     if viewer.is_due():
         yield beat(view)
 
@@ -159,7 +173,7 @@ def grown(view: View, tail: Tail, viewer: Viewer) -> list[Delta]:
     return frames
 
 
-def _live(view: View, tail: Tail) -> Iterator[Followed]:
+def _live(view: View, tail: Tail) -> Iterator[Shown]:
     """What the tail has past the view: the events, then, if none came meanwhile, the draft that follows them."""
     for entry in tail.after(view.seq):
         yield from view.event(entry)

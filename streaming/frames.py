@@ -55,6 +55,32 @@ class Reset(Frame, frozen=True, tag="reset"):
     cursor: str
 
 
+class Estimate(Frame, frozen=True, tag="estimate"):
+    """About what the model call in progress has used so far; not stored, at most once a second. A token is taken to be
+    four characters. `prompt`, `cost` and `elapsed_ms` are known only to the process in which the turn runs. What holds
+    is the next `stats` event."""
+
+    cursor: str
+    turn: str
+    attempt: int
+    hop: int
+    completion: int
+    usage_id: str | None = None
+    prompt: int | None = None
+    cost: str | None = None
+    elapsed_ms: int | None = None
+    tokens_per_second: float | None = None
+
+
+class State(Frame, frozen=True, tag="state"):
+    """Something else that a viewer shows; not in the log. `key` now has this value. All keys come before `caught_up`,
+    and from then on those that change."""
+
+    cursor: str
+    key: str
+    value: Any
+
+
 class CaughtUp(Frame, frozen=True, tag="caught_up"):
     """You have everything that was there when you came; what follows is live."""
 
@@ -81,7 +107,7 @@ class Pong(Frame, frozen=True, tag="pong"):
     """The answer to `ping`."""
 
 
-ServerFrame: TypeAlias = Accepted | Event | Delta | Reset | CaughtUp | Heartbeat | Error | Pong
+ServerFrame: TypeAlias = Accepted | Event | Delta | Reset | Estimate | State | CaughtUp | Heartbeat | Error | Pong
 
 
 class ClientFrame(

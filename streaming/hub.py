@@ -19,6 +19,8 @@ from history.positions import positions
 from streaming.database import in_thread
 from streaming.doorbell import Ring
 from streaming.errors import Draining
+from streaming.estimates import EVERY
+from streaming.states import States
 from streaming.tail import Tail
 from streaming.viewer import Viewer
 from streaming.watch import Watch
@@ -40,6 +42,7 @@ class Hub:
         self.viewers: set[Viewer] = set()
         self._tails: dict[UUID, Tail] = {}
         self.watch = Watch(self._tails)
+        self.states = States(self._tails)
         self._closing = False
         self._suspected = asyncio.Event()
 
@@ -52,6 +55,7 @@ class Hub:
         tail = self._tails.get(change.conversation_id)
         if tail is None:
             return
+        self.states.hear([change.conversation_id])
         if change.gone:
             tail.vanish()
         elif change.entries:
@@ -67,6 +71,7 @@ class Hub:
             if tail is not None and not 0 < last_seq <= tail.last:
                 self.watch.hear([conversation_id])
         self.watch.hear(map(UUID, ring.drafts))
+        self.states.hear(map(UUID, ring.events))
 
     @contextmanager
     def tail(self, conversation_id: UUID) -> Iterator[Tail]:
@@ -113,6 +118,13 @@ class Hub:
                 if viewer.beat_at <= now:
                     viewer.tell()
             self._look_for_expired()
+
+    async def keep_estimates(self) -> None:
+        """Tell once in a while what calls in progress have used so far; runs as long as the process."""
+        while True:
+            await asyncio.sleep(EVERY)
+            for tail in self._tails.values():
+                tail.estimate()
 
     async def keep_positions(self) -> None:
         """Compare what is followed with the database, so that no lost message leaves anyone waiting for ever."""

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from access import holds
-from history import batches, compaction, status, takeover
+from history import batches, compaction, status, takeover, titles
 from history.compaction import Place
 from history.conf import chat_settings
 from history.connections import AWAY, own_connection, reconnect
@@ -20,7 +20,9 @@ from history.errors import Fenced, NotFound
 from history.locks import IDLE
 from history.models import Status
 from history.status import Abandoned
+from llm.types import ToolSpec
 from streaming import ends
+from streaming.lost import asked_in
 from streaming.pulse import elapsed
 from streaming.stop import Reason
 
@@ -29,6 +31,8 @@ logger = logging.getLogger(__name__)
 ORPHAN_AGE = 3_600.0
 """Seconds after which stored text of a turn that is not in progress is deleted: nobody will come for it."""
 
+TITLE_AGE = 600.0
+"""Seconds after which a call for a title was lost with its process."""
 SWEEP = ORPHAN_AGE / 10
 """Seconds between two looks for such text: each reads all that is stored of drafts."""
 
@@ -46,6 +50,7 @@ class Turns(Protocol):
     def running(self) -> frozenset[UUID]: ...
     def has_left(self, turn_id: UUID) -> bool: ...
     def room(self) -> int: ...
+    def specs(self) -> tuple[ToolSpec, ...]: ...
     def launch(self, turn_id: UUID, *, attempt: int | None = None) -> None: ...
     def stop(self, turn_id: UUID, reason: Reason = ...) -> None: ...
 
@@ -167,7 +172,8 @@ class Keeper:
             holds.settle_lost(turn.turn_id, attempt=turn.attempt)
             if turn.status == Status.STOPPING or lost >= settings.max_losses:
                 place = Place(turn.conversation_id, turn.turn_id, turn.attempt)
-                compaction.end_lapsed(place, error=ends.INTERRUPTED, still=turn.still)
+                asked = asked_in(turn, tools=self._turns.specs())
+                compaction.end_lapsed(place, error=ends.INTERRUPTED, still=turn.still, asked=asked)
                 self._lost_at[turn.turn_id] = elapsed()
                 logger.warning("turn %s was left by its process and has been ended", turn.turn_id)
             elif self._turns.room() > 0:
@@ -182,7 +188,8 @@ class Keeper:
             logger.exception("nothing can be done about turn %s; trying again", turn.turn_id)
 
     def _take_over(self, turn: Abandoned) -> int:
-        attempt = takeover.take_over(turn, engine=self._engine, lease=chat_settings().lease)
+        asked = asked_in(turn, tools=self._turns.specs())
+        attempt = takeover.take_over(turn, engine=self._engine, lease=chat_settings().lease, asked=asked)
         self._lost_at[turn.turn_id] = elapsed()
         logger.warning("turn %s was left by its process and goes on here", turn.turn_id)
         return attempt
@@ -197,3 +204,4 @@ class Keeper:
         if self.is_well(chat_settings().lease) and elapsed() - self._swept_at >= SWEEP:
             self._swept_at = elapsed()
             batches.sweep(older=ORPHAN_AGE)
+            titles.settle_lost(older=TITLE_AGE)

@@ -17,26 +17,15 @@ from access import holds, limits
 from access.holds import Amount
 from access.limits import Payer
 from access.models import Hold
+from history.calls import Price, tokens
 from history.compaction import Place
-from history.context import estimate
-from llm.errors import (
-    AuthenticationFailed,
-    BadRequest,
-    ContextTooLong,
-    ModelError,
-    NotStreaming,
-    RateLimited,
-    Unavailable,
-)
+from history.context import estimate_of
+from llm.errors import REFUSALS, ModelError
 from llm.types import ChatModel, ChatRequest, Delta, ReasoningDelta, TextDelta, ToolCallDelta, Usage
-from streaming.drive import Cost
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-REFUSALS = (AuthenticationFailed, BadRequest, ContextTooLong, NotStreaming, RateLimited, Unavailable)
-"""How a provider says no before it begins: nothing was used."""
 
 
 class Writes(Protocol):
@@ -57,7 +46,7 @@ class LimitedModel:
         payer: Payer,
         accounts: tuple[int, ...],
         window: int,
-        cost: Cost,
+        cost: Price,
         run: Writes,
     ) -> None:
         self._model = model
@@ -90,7 +79,7 @@ class LimitedModel:
             turn_id=self._place.turn_id,
             attempt=self._place.attempt,
             most=self._amount(most(request, window=self._window)),
-            prompt=self._amount(Usage(prompt=_prompt(request))),
+            prompt=self._amount(Usage(prompt=estimate_of(request))),
         )
         reserving = self._run(partial(limits.reserve, self._payer, hold))
         try:
@@ -109,7 +98,7 @@ class LimitedModel:
 
 
 def with_limits(
-    model: ChatModel, *, place: Place, payer: Payer, accounts: tuple[int, ...], window: int, cost: Cost, run: Writes
+    model: ChatModel, *, place: Place, payer: Payer, accounts: tuple[int, ...], window: int, cost: Price, run: Writes
 ) -> ChatModel:
     """`model`, for as long as something is left on these accounts of the payer of this turn; itself if there are none.
     `window` is its context window in tokens."""
@@ -143,19 +132,15 @@ class Said:
             return self._reported
         if self.is_refused and not self._length:
             return Usage()
-        return Usage(prompt=_prompt(self._request), completion=-(-self._length // 4))
+        return Usage(prompt=estimate_of(self._request), completion=tokens(self._length))
 
 
 def most(request: ChatRequest, *, window: int) -> Usage:
     """The most that a call may use: no token is shorter than a byte, and no call uses more than the context window."""
     size = len(msgspec.json.encode(request.messages)) + len(msgspec.json.encode(request.tools))
     prompt = min(size, window)
-    reply = request.sampling.max_tokens or window - _prompt(request)
+    reply = request.sampling.max_tokens or window - estimate_of(request)
     return Usage(prompt=prompt, completion=max(0, min(reply, window)))
-
-
-def _prompt(request: ChatRequest) -> int:
-    return sum(map(estimate, request.messages)) + len(msgspec.json.encode(request.tools)) // 4
 
 
 def _log_failure(settling: Future[Any]) -> None:

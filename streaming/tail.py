@@ -5,7 +5,7 @@ Lives on the engine's loop; nothing here is called from another thread.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from history.batches import drafted
@@ -14,6 +14,8 @@ from history.draft import Draft
 from history.events import DRAFT_ENDING
 from history.models import DeltaBatch
 from history.news import News
+from history.states import State
+from streaming.estimates import Estimated, from_afar
 from streaming.viewer import Viewer
 
 KEPT = 200
@@ -23,7 +25,8 @@ KEPT = 200
 class Tail:
     """`entries` are the events past `base`, without holes, up to `last`. `base` is None until anything is known."""
 
-    __slots__ = ("base", "conversation_id", "draft", "entries", "gone", "last", "live", "users", "viewers", "waiters")
+    __slots__ = ("base", "conversation_id", "draft", "entries", "estimated", "gone", "last", "live", "measure", "state",
+                 "users", "viewers", "waiters")  # fmt: skip
 
     def __init__(self, conversation_id: UUID) -> None:
         self.conversation_id = conversation_id
@@ -33,6 +36,11 @@ class Tail:
         self.draft: Draft | None = None
         self.live = False
         """Whether `draft` is written by a task of this process; otherwise it is what the database had."""
+        self.measure: Callable[[Draft], Estimated] = from_afar
+        """How what its draft has used so far is estimated; better where a task of this process asks the model."""
+        self.estimated: Estimated | None = None
+        self.state: State | None = None
+        """What there is to show beside the log; None while that is not known."""
         self.gone = False
         self.users = 0
         self.viewers: set[Viewer] = set()
@@ -70,6 +78,15 @@ class Tail:
             if not self.live:
                 self.draft = None
             self.tell()
+
+    def join(self, last: int, *, draft: Draft | None, state: State | None) -> None:
+        """What a viewer found in the database: events up to `last`, and what was there beside them. Of the state, what
+        is here already is as new; where it is not known, the other viewers may have been shown an older one."""
+        self.learn(last)
+        if draft is not None:
+            self.offer(draft)
+        if self.state is None and state is not None:
+            self.show(state)
 
     def covers(self, seq: int) -> bool:
         """Whether a viewer that has everything up to `seq` can be served from here."""
@@ -120,6 +137,25 @@ class Tail:
         self.draft = draft if whole else None
         self.wake()
         return whole
+
+    def estimate(self) -> None:
+        """Tell the viewers about what the call in progress has used so far, if it has begun before the last look, and
+        gone on since."""
+        draft, seen = self.draft, self.estimated
+        if draft is None or not self.viewers:
+            self.estimated = None
+        elif seen is None or seen.draft is not draft:
+            self.estimated = Estimated(draft, draft.said, 0)
+        elif seen.said != draft.said:
+            self.estimated = self.measure(draft)
+            for viewer in self.viewers:
+                viewer.tell()
+
+    def show(self, state: State) -> None:
+        """What there is to show beside the log is this now."""
+        if state != self.state:
+            self.state = state
+            self.tell()
 
     def vanish(self) -> None:
         """The conversation is gone."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context
 from functools import partial
@@ -15,6 +14,7 @@ from uuid import UUID
 from django.db import connections
 
 from history import batches, compaction, status
+from history.calls import Call
 from history.compaction import Place
 from history.conf import chat_settings
 from history.connections import AWAY
@@ -26,13 +26,14 @@ from llm.prices import cost
 from llm.registry import Profile
 from llm.types import ChatModel
 from streaming import ends, gathering
+from streaming.calls import Asking, MeasuredModel
 from streaming.database import for_turns, patiently
-from streaming.drive import Cost, Drive
+from streaming.doubts import Doubts
+from streaming.drive import Drive
 from streaming.gathering import Begun, Claimed
 from streaming.hub import Hub
 from streaming.limited import with_limits
 from streaming.play import play
-from streaming.pulse import Pulse, elapsed
 from streaming.stop import Reason, Stop
 from tools.loading import toolbox_from
 from tools.tool import ToolContext
@@ -42,8 +43,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-SHORT = 1.0
-"""Seconds that a turn gets to give itself back."""
+SHORT = 3.0
+"""Seconds that turns get to give themselves back; hundreds do it one after the other."""
 
 
 class Running(NamedTuple):
@@ -80,16 +81,13 @@ class Tasks:
         """Turns that are being made, and how many doubts there had been before."""
         self._coming: set[UUID] = set()
         self._left: set[UUID] = set()
-        self._drives: set[Drive] = set()
-        self._pulse = Pulse(doubt=self.verify)
-        self.beat = self._pulse.beat
-        self.is_awake = self._pulse.is_felt
-        self.renewed = self._pulse.renewed
-        self._verifying: asyncio.Task[None] | None = None
-        self._doubts = 0
-        """How often it had to be asked whose the turns are."""
-        self._ours: Mapping[UUID, int] = {}
-        """The attempts of those that are this engine's, as of the last time."""
+        self._untold: dict[UUID, Call | None] = {}
+        """The last calls of turns whose tasks have failed."""
+        self._doubts = Doubts(loop, engine=engine, running=self.running, stop=self._stop)
+        self.beat = self._doubts.pulse.beat
+        self.is_awake = self._doubts.pulse.is_felt
+        self.renewed = self._doubts.pulse.renewed
+        self.specs = self._toolbox.specs
 
     def ids(self) -> frozenset[UUID]:
         """The turns that have a live task here, or are about to get one."""
@@ -114,7 +112,7 @@ class Tasks:
     def expecting(self, turn_id: UUID) -> Iterator[None]:
         """Around the transaction in which a turn is made that is this engine's from the start: it is committed before
         it is launched, and must not be taken for abandoned in between. May be entered in any thread."""
-        self._expected[turn_id] = self._doubts
+        self._expected[turn_id] = self._doubts.count
         try:
             yield
         finally:
@@ -124,7 +122,7 @@ class Tasks:
         """Run a turn: a queued one, or one that is this engine's in `attempt`. May be called from any thread, and again
         while it runs. The task gets an empty context: what called must not reach into it."""
         self._coming.add(turn_id)
-        since = self._expected.get(turn_id, self._doubts)
+        since = self._expected.get(turn_id, self._doubts.count)
         self._soon(partial(self._begin, turn_id, attempt=attempt, begun=begun, since=since))
 
     def stop(self, turn_id: UUID, reason: Reason = Reason.CANCELLED) -> None:
@@ -171,12 +169,12 @@ class Tasks:
                 lease = chat_settings().lease
                 attempt = await self._write(partial(status.claim, turn_id, engine=self._engine, lease=lease))
             if attempt is not None and self.is_ending:
-                await self._release(turn_id, attempt=attempt)
+                await self._release(self._releases.job(turn_id, attempt=attempt))
             elif attempt is not None:
                 specs = self._toolbox.specs()
                 gather = partial(gathering.gather, turn_id, attempt=attempt, tools=specs, begun=begun)
                 claimed = await patiently(gather, threads=for_turns)
-                sure = partial(self._sure, claimed.place, since=since)
+                sure = partial(self._doubts.sure, claimed.place, since=since)
                 await sure()
                 await self._perform(claimed, stop, sure=sure)
         except (Fenced, NotFound):
@@ -191,11 +189,20 @@ class Tasks:
     async def _perform(self, claimed: Claimed, stop: Stop, *, sure: Callable[[], Awaitable[None]]) -> None:
         place, profile = claimed.place, claimed.profile
         price = partial(cost, prices=profile.prices)
+        calls = MeasuredModel(self._models(profile), Asking(profile.model, profile.context_window, price))
         with self._hub.tail(place.conversation_id) as tail:
             tail.learn(claimed.last_seq)
             items = play(
                 claimed.request,
-                model=self._model(claimed, price=price),
+                model=with_limits(
+                    calls,
+                    place=place,
+                    payer=claimed.payer,
+                    accounts=claimed.accounts,
+                    window=profile.context_window,
+                    cost=price,
+                    run=self._writer.run,
+                ),
                 model_name=profile.model,
                 toolbox=self._toolbox.only(profile.tools),
                 context=ToolContext(
@@ -214,74 +221,42 @@ class Tasks:
                 hop=claimed.progress.asks,
                 tail=tail,
                 writer=self._writer,
-                feel=self._pulse.feel,
+                feel=self._doubts.pulse.feel,
                 sure=sure,
-                cost=price,
+                calls=calls,
             )
-            self._drives.add(drive)
+            self._doubts.drives.add(drive)
             try:
                 await drive.run(items)
                 if not drive.has_ended:
-                    await self._release(place.turn_id, attempt=place.attempt)
+                    await self._release(self._releasing(place, call=await drive.take("released")))
             except (Fenced, NotFound):
                 await self._write(partial(batches.drop, place.turn_id, attempt=place.attempt))
                 raise
+            except Exception:
+                self._untold[place.turn_id] = await drive.take("failed", error=ends.INTERNAL)
+                raise
             finally:
-                self._drives.discard(drive)
+                self._doubts.drives.discard(drive)
                 if not drive.has_ended:
                     self._hub.watch.add(place.conversation_id)  # another process may be going on with it
 
-    def verify(self) -> None:
-        """Others may have taken our turns over: nothing more is shown of them, and no tool is run, until we know."""
-        if self._verifying is None or self._verifying.done():
-            for drive in self._drives:
-                drive.hide()
-            if self._drives:
-                logger.warning("leases were not renewed in time; %d turns are to be verified", len(self._drives))
-            self._verifying = self._loop.create_task(self._verify(), name="verbatim verify", context=Context())
+    def _releasing(self, place: Place, *, call: Call | None) -> Callable[[], None]:
+        """What gives a turn back; with others, unless there is a call to tell of that was broken off."""
+        if call is None:
+            return self._releases.job(place.turn_id, attempt=place.attempt)
+        return partial(compaction.release, place, lease=chat_settings().lease, call=call)
 
-    async def _verify(self) -> None:
-        """Show again what is ours, and stop the rest."""
-        began = elapsed()
-        verify = partial(status.verify, tuple(self._running), engine=self._engine, lease=chat_settings().lease)
-        self._ours = await patiently(verify, patience=math.inf, threads=for_turns)
-        self._doubts += 1
-        self._pulse.verified(began)
-        for drive in self._drives:
-            if self._is_ours(drive.place):
-                drive.show()
-            else:
-                self._stop(drive.place.turn_id, Reason.INTERRUPTED)
-
-    async def _sure(self, place: Place, *, since: int) -> None:
-        """Return as soon as it is certain that the turn is ours. Raises `Fenced` if it is not, or was not at any time
-        since there were so many doubts."""
-        self._pulse.feel()
-        while not self._pulse.is_sure():
-            assert self._verifying is not None, "whoever is in doubt, asks"
-            await asyncio.wait({self._verifying})
-            self._pulse.feel()
-        if self._doubts > since and not self._is_ours(place):
-            raise Fenced
-
-    def _is_ours(self, place: Place) -> bool:
-        return self._ours.get(place.turn_id) == place.attempt
-
-    async def _release(self, turn_id: UUID, *, attempt: int) -> None:
+    async def _release(self, release: Callable[[], None]) -> None:
         """Let another process go on with a turn."""
-        await self._write(self._releases.job(turn_id, attempt=attempt))
+        await self._write(release)
         self._released()
-
-    def _model(self, claimed: Claimed, *, price: Cost) -> ChatModel:
-        """The model of the turn's profile, within its payer's limits."""
-        window, model = claimed.profile.context_window, self._models(claimed.profile)
-        limited = partial(with_limits, place=claimed.place, payer=claimed.payer, accounts=claimed.accounts)
-        return limited(model, window=window, cost=price, run=self._writer.run)
 
     async def _give_up(self, turn_id: UUID, error: TurnError) -> None:
         """End a turn whose task failed, with what is stored of it."""
         try:
-            await self._write(partial(compaction.end_broken, turn_id, engine=self._engine, error=error))
+            call = self._untold.pop(turn_id, None)
+            await self._write(partial(compaction.end_broken, turn_id, engine=self._engine, error=error, call=call))
         except Exception as error:
             if not self._must_leave(turn_id, error):
                 logger.exception("turn %s could not be ended; the keeper will go on with it", turn_id)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 from uuid import UUID
 
 from history.committed import Entry
 from history.draft import Draft, Part
 from history.events import DRAFT_ENDING, Kind
+from history.log import Page
 from streaming.cursor import Cursor
-from streaming.frames import Delta, Event, Reset
+from streaming.estimates import Estimated
+from streaming.frames import Delta, Estimate, Event, Reset, State
 
 LARGEST = 32_768
 """About how many code points one delta frame may have."""
@@ -20,13 +23,20 @@ class View:
     """A viewer's position. `ended` is the newest event it has that ended a draft, `followed` the draft it is in,
     `caught_up` whether it has been told that it has everything."""
 
-    __slots__ = ("_calls", "_part", "_turn", "caught_up", "ended", "followed", "offset", "seq")
+    __slots__ = ("_calls", "_part", "_turn", "beside", "caught_up", "ended", "estimated", "followed", "has_stats",
+                 "log_only", "offset", "seq", "shown")  # fmt: skip
 
-    def __init__(self, cursor: Cursor) -> None:
+    def __init__(self, cursor: Cursor, *, log_only: bool = False) -> None:
         self.seq = cursor.seq
         self.offset = cursor.offset
         self.ended = 0
         self.caught_up = False
+        self.log_only = log_only
+        self.has_stats = False
+        self.beside: Mapping[str, Any] | None = None
+        """What there was beside the log when it caught up, until it is shown that or something newer."""
+        self.shown: Mapping[str, Any] | None = None
+        self.estimated: Estimated | None = None
         self.followed: Draft | None = None
         self._part = 0
         self._turn = ""
@@ -46,9 +56,16 @@ class View:
             self.offset = 0
             self.followed = None
             self.ended = entry.seq
+        self.has_stats = self.has_stats or entry.kind == Kind.STATS
         self.seq = entry.seq
         frames.append(event_frame(entry, cursor=self.cursor))
         return frames
+
+    def page(self, page: Page) -> Iterator[Reset | Event]:
+        """The frames for a page of the log that goes on where the viewer stands."""
+        self.ended = max(self.ended, page.ended)
+        for entry in page.entries:
+            yield from self.event(entry)
 
     def follows(self, draft: Draft | None) -> bool:
         """Whether this draft goes on where the viewer stands: its hop is not over, and it is as long as was seen."""
@@ -86,6 +103,54 @@ class View:
         self.offset = 0
         self.followed = None
         return Reset(cursor=str(self.cursor))
+
+    @property
+    def lacks_stats(self) -> bool:
+        """Whether the viewer is to be shown a snapshot, and has been shown none."""
+        return not self.has_stats and not self.log_only
+
+    def lacks_state(self, known: Mapping[str, Any] | None) -> bool:
+        """Whether the viewer is to be shown what is beside the log, of which that much is known."""
+        return known is None and not self.log_only
+
+    def snapshot(self, stats: dict[str, Any] | None) -> list[State]:
+        """The frame for the newest snapshot, if there is one and the viewer was shown none."""
+        if stats is None or not self.lacks_stats:
+            return []
+        self.has_stats = True
+        return [State(cursor=str(self.cursor), key=Kind.STATS, value=stats)]
+
+    def states(self, state: Mapping[str, Any] | None) -> list[State]:
+        """The frames for what there is to show beside the log, as far as the viewer was shown something else."""
+        state, self.beside = state or self.beside, None
+        if state is None or state is self.shown or self.log_only:
+            return []
+        before, self.shown = self.shown or {}, state
+        fresh = {key: value for key, value in state.items() if key not in before or before[key] != value}
+        return [State(cursor=str(self.cursor), key=key, value=value) for key, value in fresh.items()]
+
+    def lacks(self, estimated: Estimated | None) -> TypeGuard[Estimated]:
+        """Whether that is of the call whose draft the viewer follows, and new to it."""
+        if estimated is None or estimated is self.estimated or not estimated.completion or self.log_only:
+            return False
+        return estimated.draft is self.followed
+
+    def estimate(self, estimated: Estimated) -> Estimate:
+        """What is estimated of the call whose draft the viewer follows."""
+        self.estimated = estimated
+        draft = estimated.draft
+        return Estimate(
+            cursor=str(self.cursor),
+            turn=str(draft.turn_id),
+            attempt=draft.attempt,
+            hop=draft.hop,
+            completion=estimated.completion,
+            usage_id=estimated.usage_id,
+            prompt=estimated.prompt,
+            cost=None if estimated.cost is None else f"{estimated.cost:f}",
+            elapsed_ms=estimated.elapsed_ms,
+            tokens_per_second=estimated.tokens_per_second,
+        )
 
     def restart(self) -> Reset:
         """Forget everything: the position is not one of this conversation."""

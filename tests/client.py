@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from streaming.frames import Accepted, Error, Pong, ServerFrame
-from tests.fold import Folded
+from tests.fold import TELLS, Folded
 
 GOODBYE = 0.5
 """For how many seconds who leaves waits for the server's goodbye, which may stand behind much that nobody reads."""
@@ -44,7 +44,11 @@ class Client:
         return str(made["id"])
 
     async def events(self, conversation: str) -> list[dict[str, Any]]:
-        """The whole log by REST: the fresh read."""
+        """The log by REST, without what it tells of model calls: the fresh read."""
+        return [event for event in await self.log(conversation) if event["kind"] not in TELLS]
+
+    async def log(self, conversation: str) -> list[dict[str, Any]]:
+        """All of it."""
         events: list[dict[str, Any]] = []
         while True:
             after = events[-1]["seq"] if events else 0

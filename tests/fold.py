@@ -11,21 +11,41 @@ from typing import Any
 
 from msgspec import json
 
-from streaming.frames import CaughtUp, Delta, Event, Heartbeat, Reset
+from streaming.frames import CaughtUp, Delta, Estimate, Event, Heartbeat, Reset, State
 
 DRAFT_ENDING = {"assistant_message", "turn_restarted", "turn_ended"}
+TELLS = {"stats", "completion_log"}
 
 
 @dataclass
 class Folded:
-    """Events by number, and the draft after the newest of them as (channel, text) runs."""
+    """Events by number, and the draft after the newest of them as (channel, text) runs.
+
+    `log` has them all; `events` are those in which something is said or done, counted by themselves, without what the
+    log tells of model calls, which is in `tells`."""
 
     events: dict[int, dict[str, Any]] = field(default_factory=dict)
+    log: dict[int, dict[str, Any]] = field(default_factory=dict)
     runs: list[tuple[str, str]] = field(default_factory=list)
     arguments: dict[int, str] = field(default_factory=dict)
     cursor: str = "0.0"
     caught_up: bool = False
     resets: int = 0
+    estimates: list[Estimate] = field(default_factory=list)
+    state: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.log = self.log or dict(self.events)
+        self._count()
+
+    @property
+    def tells(self) -> list[dict[str, Any]]:
+        return [event for event in self.log.values() if event.get("kind") in TELLS]
+
+    @property
+    def stats(self) -> Any:
+        told = (event["data"] for event in reversed(self.tells) if event["kind"] == "stats")
+        return next(told, self.state.get("stats"))
 
     @property
     def length(self) -> int:
@@ -46,12 +66,11 @@ class Folded:
     def add(self, frame: Any) -> None:
         match frame:
             case Event():
-                assert frame.seq == len(self.events) + 1, "events come in order, once, without holes"
-                self.events[frame.seq] = {
-                    "kind": frame.kind,
-                    "turn": frame.turn,
-                    "data": json.decode(json.encode(frame.data)),
-                }
+                assert frame.seq == len(self.log) + 1, "events come in order, once, without holes"
+                data = json.decode(json.encode(frame.data))
+                self.log[frame.seq] = event = {"kind": frame.kind, "turn": frame.turn, "data": data}
+                if frame.kind not in TELLS:
+                    self.events[len(self.events) + 1] = event
                 if frame.kind in DRAFT_ENDING:
                     if frame.kind != "turn_restarted":  # that withdraws what was shown
                         self._check(frame.data if frame.kind == "assistant_message" else {})
@@ -66,22 +85,36 @@ class Folded:
             case Reset():
                 self.resets += 1
                 seq, offset = map(int, frame.cursor.split("."))
-                self.events = {number: event for number, event in self.events.items() if number <= seq}
+                self.log = {number: event for number, event in self.log.items() if number <= seq}
+                self._count()
                 self._cut(offset)
                 self.arguments = {}
             case CaughtUp():
                 self.caught_up = True
+            case _:
+                self._aside(frame)
+        self.cursor = frame.cursor
+
+    def _aside(self, frame: Any) -> None:
+        match frame:
+            case Estimate():
+                self.estimates.append(frame)
+            case State():
+                self.state[frame.key] = frame.value
             case Heartbeat():
                 pass
             case _:
                 raise AssertionError(f"no native viewer knows {frame!r}")
-        self.cursor = frame.cursor
 
     def reconnected(self) -> Folded:
         """What a viewer keeps when its connection drops: all but unfinished arguments."""
         self.arguments = {}
         self.caught_up = False
         return self
+
+    def _count(self) -> None:
+        said = [event for event in self.log.values() if event.get("kind") not in TELLS]
+        self.events = dict(enumerate(said, 1))
 
     def _check(self, message: dict[str, Any]) -> None:
         for channel in ("text", "reasoning"):

@@ -15,7 +15,7 @@ from access import selectors
 from access.principals import Principal
 from chat.rest.api import ApiView
 from chat.rest.paging import Pages
-from chat.rest.serializers import ConversationOut, ConversationQuery, NoFields, Rename
+from chat.rest.serializers import ConversationChange, ConversationOut, ConversationQuery, NoFields
 from history import conversations
 from history.errors import NotFound
 from history.models import Conversation
@@ -44,7 +44,7 @@ class ConversationList(ApiView):
         """A page of them, of all or of those whose title has the words; without those of single requests."""
         asked = ConversationQuery(data=request.query_params)
         asked.is_valid(raise_exception=True)
-        kept = visible(self.principal).filter(ephemeral=False)
+        kept = visible(self.principal).filter(ephemeral=False, archived=asked.validated_data["archived"])
         rows = conversations.titled(kept, words=asked.validated_data["search"])
         return Response(ConversationPages().answer(rows, request=request, show=shown_all))
 
@@ -65,13 +65,14 @@ class ConversationDetail(ApiView):
         """One of them."""
         return Response(shown(self.principal, conversation_id))
 
-    @describes({200: ConversationOut}, body=Rename)
+    @describes({200: ConversationOut}, body=ConversationChange)
     def patch(self, request: Request, conversation_id: UUID) -> Response:
-        """Another title."""
+        """Another title; or put away, or taken out again."""
         found = selectors.conversation(self.principal, conversation_id)
-        rename = Rename(data=request.data)
-        rename.is_valid(raise_exception=True)
-        conversations.rename(found.pk, title=rename.validated_data["title"])
+        change = ConversationChange(data=request.data)
+        change.is_valid(raise_exception=True)
+        fresh = change.validated_data
+        conversations.change(found.pk, **fresh, **({"is_titled": True} if "title" in fresh else {}))
         return Response(shown(self.principal, conversation_id))
 
     @describes({204: None})

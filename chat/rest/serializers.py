@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from history.events import Kind
+from history.events import Kind, Outcome
 from history.models import Feedback, Sentiment, Status, Turn
 from streaming.view import wire_time
 
@@ -65,6 +65,7 @@ class ConversationOut(Serializer):
 
     id = serializers.UUIDField()
     title = serializers.CharField()
+    archived = serializers.BooleanField()
     created_at = WireTime()
     updated_at = WireTime()
     active_turn = serializers.UUIDField(allow_null=True)
@@ -74,10 +75,17 @@ class NoFields(StrictSerializer):
     """Nothing can be chosen."""
 
 
-class Rename(StrictSerializer):
-    """The new title; NUL and halves of surrogate pairs are refused."""
+class ConversationChange(StrictSerializer):
+    """The new title, in which NUL and halves of surrogate pairs are refused, or whether it is put away; or both."""
 
-    title = serializers.CharField(max_length=TITLE)
+    title = serializers.CharField(max_length=TITLE, required=False)
+    archived = serializers.BooleanField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """There is something to change."""
+        if not attrs:
+            raise serializers.ValidationError({"title": ["This field is required."]})
+        return attrs
 
 
 class PageQuery(Query):
@@ -87,8 +95,10 @@ class PageQuery(Query):
 
 
 class ConversationQuery(PageQuery):
-    """Which conversations: a page of all, or of those whose title has the words."""
+    """Which conversations: a page of all, or of those whose title has the words; those that are put away, or the
+    others."""
 
+    archived = serializers.BooleanField(default=False)
     search = serializers.CharField(max_length=TITLE, allow_blank=True, default="")
 
 
@@ -96,6 +106,73 @@ class AfterQuery(Query):
     """From where on to follow; from the beginning without it."""
 
     after = serializers.CharField(allow_blank=True, default="")
+
+
+class StreamQuery(AfterQuery):
+    """From where on to follow a conversation, and whether with the contents of completion logs."""
+
+    logs = serializers.ChoiceField(choices=["content"], required=False)
+
+
+class CompletionLogQuery(PageQuery):
+    """Which calls: in one role, of one model or turn, that ended so; all without any of these."""
+
+    usage_id = serializers.CharField(max_length=100, allow_blank=True, required=False)
+    model = serializers.CharField(max_length=200, allow_blank=True, required=False)
+    outcome = serializers.ChoiceField(choices=get_args(Outcome), required=False)
+    turn = serializers.UUIDField(required=False)
+
+
+class DownloadQuery(Query):
+    """Whether it is to be kept as a file."""
+
+    download = serializers.BooleanField(default=False)
+
+
+class TokensOut(Serializer):
+    """Tokens of a call. `cached` is part of `prompt`, `reasoning` of `completion`."""
+
+    prompt = serializers.IntegerField(default=0)
+    completion = serializers.IntegerField(default=0)
+    cached = serializers.IntegerField(default=0)
+    reasoning = serializers.IntegerField(default=0)
+
+
+class CallErrorOut(Serializer):
+    """Why a call failed."""
+
+    code = serializers.CharField()
+    message = serializers.CharField()
+
+
+class CompletionLogOut(Serializer):
+    """A model call; `id` is the number of its event. Times are in milliseconds, `cost` in US dollars."""
+
+    id = serializers.IntegerField()
+    turn = serializers.UUIDField(allow_null=True)
+    at = WireTime()
+    usage_id = serializers.CharField()
+    model = serializers.CharField()
+    filename = serializers.CharField()
+    outcome = serializers.ChoiceField(choices=get_args(Outcome))
+    attempt = serializers.IntegerField(allow_null=True)
+    hop = serializers.IntegerField(allow_null=True)
+    started_at = serializers.CharField(allow_null=True)
+    latency_ms = serializers.IntegerField(allow_null=True)
+    first_token_ms = serializers.IntegerField(allow_null=True)
+    usage = TokensOut()
+    estimated = serializers.BooleanField()
+    cost = serializers.CharField(allow_null=True)
+    retries = serializers.IntegerField()
+    finish_reason = serializers.CharField(allow_null=True)
+    error = CallErrorOut(allow_null=True)
+    has_content = serializers.BooleanField()
+
+
+class WholeCompletionLogOut(CompletionLogOut):
+    """A model call with what was asked and answered: left out for those who may not read it, null if it is not kept."""
+
+    content = serializers.DictField(allow_null=True, required=False)
 
 
 class EventRange(Query):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from django.http import HttpResponse, StreamingHttpResponse
@@ -13,21 +13,24 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
 from access import selectors
+from access.contents import require_contents
+from access.principals import Principal
 from chat.rest.api import ApiView
-from chat.rest.serializers import AfterQuery
+from chat.rest.serializers import AfterQuery, StreamQuery
 from history.errors import ChatError
 from history.models import ACTIVE, Turn
 from streaming import engine
 from streaming.answer import follow_turn
+from streaming.contents import with_contents
 from streaming.cursor import Cursor, parse
-from streaming.follow import Frames, follow
+from streaming.follow import Showing, follow
 from streaming.frames import Error, Heartbeat, ServerFrame, encode
 from streaming.repeats import begin_of, end_of
 from web.schema import EVENT_STREAM, describes, stream_of
 from web.streams import HEADERS, StreamedResponse
 from web.waiting import leave_thread
 
-Following: TypeAlias = Callable[..., Frames]
+Following: TypeAlias = Callable[..., AsyncGenerator[Any, None]]
 
 RESUMING = {"Last-Event-ID": "The `id` of the last event that arrived; goes before `after`."}
 
@@ -37,11 +40,22 @@ class ConversationStream(ApiView):
 
     http_method_names = ("get",)  # not HEAD, which would wait for ever
 
-    @describes({(200, EVENT_STREAM): stream_of("Every frame past the cursor.")}, query=AfterQuery, headers=RESUMING)
+    @describes({(200, EVENT_STREAM): stream_of("Every frame past the cursor.")}, query=StreamQuery, headers=RESUMING)
     def get(self, request: Request, conversation_id: UUID) -> HttpResponseBase:
         """Everything past the cursor, then live, over all turns until the caller leaves."""
         found = selectors.conversation(self.principal, conversation_id)
-        return stream(partial(follow, found.pk, after=_after(request), principal=self.principal))
+        asked = StreamQuery(data=request.query_params)
+        asked.is_valid(raise_exception=True)
+        if "logs" in asked.validated_data:
+            require_contents(self.principal)
+        return stream(partial(_shown, found.pk, asked, after=_after(request), principal=self.principal))
+
+
+def _shown(conversation_id: UUID, asked: StreamQuery, *, principal: Principal, **place: Any) -> Showing:
+    frames = follow(conversation_id, principal=principal, **place)
+    if "logs" not in asked.validated_data:
+        return frames
+    return with_contents(frames, conversation_id=conversation_id, principal=principal)
 
 
 class TurnStream(ApiView):

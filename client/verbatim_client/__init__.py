@@ -27,22 +27,26 @@ from verbatim_client.frames import (
     Delta,
     Disconnected,
     Error,
+    Estimate,
     Event,
     Frame,
     Heartbeat,
     News,
     Pong,
     Reset,
+    StateChange,
     Unknown,
 )  # fmt: skip
 from verbatim_client.log import Call, Draft, Log, Piece
+from verbatim_client.stats import Stats, Totals, Usage
 from verbatim_client.sync import RemoteConversation
-from verbatim_client.telling import Withdrawn
+from verbatim_client.telling import Told, Withdrawn
 
 __all__ = [
     "Accepted", "Answer", "AsyncRemoteConversation", "Busy", "Call", "CaughtUp", "Connected", "ConversationClosed",
-    "Delta", "Disconnected", "Draft", "Error", "Event", "Forbidden", "Frame", "Heartbeat", "InvalidRequest", "Log",
-    "News", "NotFound", "Piece", "Pong", "RateLimited", "Refused", "RemoteConversation", "RequestConflict", "Reset",
-    "ServerFault", "TextTooLong", "TurnActive", "TurnError", "TurnFailed", "Unauthenticated", "Unknown", "UnknownModel",
-    "Unreachable", "VerbatimError", "Withdrawn",
+    "Delta", "Disconnected", "Draft", "Error", "Estimate", "Event", "Forbidden", "Frame", "Heartbeat",
+    "InvalidRequest", "Log", "News", "NotFound", "Piece", "Pong", "RateLimited", "Refused", "RemoteConversation",
+    "RequestConflict", "Reset", "ServerFault", "StateChange", "Stats", "TextTooLong", "Told", "Totals", "TurnActive",
+    "TurnError", "TurnFailed", "Unauthenticated", "Unknown", "UnknownModel", "Unreachable", "Usage",
+    "VerbatimError", "Withdrawn",
 ]  # fmt: skip

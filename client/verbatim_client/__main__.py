@@ -22,7 +22,12 @@ def main() -> int:
     options = _parser().parse_args()
     screen = Screen(sys.stdout, has_colours=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
     try:
-        with RemoteConversation(options.url, key=_key(options.key_file), conversation=options.conversation) as remote:
+        with RemoteConversation(
+            options.url,
+            key=_key(options.key_file),
+            conversation=options.conversation,
+            log_folders=dict(options.logs) or None,
+        ) as remote:
             screen.note("conversation", remote.id)
             Chat(remote, screen=screen, ask=lambda: input("> "), model=options.model).run()
     except VerbatimError as error:
@@ -43,7 +48,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--conversation", metavar="ID", help="go on with this conversation; a new one without")
     parser.add_argument("--model", metavar="NAME", help="the profile that answers; the site's choice without")
     parser.add_argument("--key-file", metavar="FILE", type=Path, help="a file with the API key")
+    parser.add_argument(
+        "--logs", metavar="USAGE=FOLDER", type=_folder, action="append", default=[],
+        help="write the completion logs of this usage id, such as agent or title, to this folder; may be repeated",
+    )  # fmt: skip
     return parser
+
+
+def _folder(text: str) -> tuple[str, Path]:
+    usage_id, said, folder = text.partition("=")
+    if not said:
+        raise argparse.ArgumentTypeError(f"{text!r} is not USAGE=FOLDER")
+    return usage_id, Path(folder)
 
 
 def _key(file: Path | None) -> str:

@@ -8,26 +8,39 @@ from collections.abc import Iterable
 from urllib.parse import quote
 from weakref import WeakSet
 
+from verbatim_client.completion_logs import CompletionLogs
 from verbatim_client.errors import ConversationClosed, Refused, VerbatimError, refusal
 from verbatim_client.following import Follower, Listeners
-from verbatim_client.frames import Error, Frame, News, Reset, parse
+from verbatim_client.frames import Error, Event, Frame, News, Reset, parse
 from verbatim_client.line import Line
 from verbatim_client.log import Log
 from verbatim_client.orders import Order, Orders
+from verbatim_client.state import State
 
 logger = logging.getLogger(__name__)
 
 
 class Attachment:
-    """The end of a line that is ours, of the conversation whose socket is at `address`."""
+    """The end of a line that is ours, of the conversation whose socket is at `address`. `logs` writes them down."""
 
-    def __init__(self, address: str, *, key: str, patience: float, silence: float) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        key: str,
+        patience: float,
+        silence: float,
+        listeners: Listeners,
+        logs: CompletionLogs | None,
+    ) -> None:
         self.log = Log()
-        self.listeners = Listeners()
+        self.state = State()
+        self._listeners = listeners
         self.ended: VerbatimError | None = None
         self.refused: Refused | None = None
         self.is_settled = False
         self._address = address
+        self._logs = logs
         self._orders = Orders()
         self._followers: WeakSet[Follower] = WeakSet()
         self._ready = asyncio.Event()
@@ -66,11 +79,13 @@ class Attachment:
 
     def address(self) -> str:
         """Where to go on."""
-        return f"{self._address}?after={quote(self.log.cursor)}"
+        content = "&logs=content" if self._logs is not None and self._logs.with_content else ""
+        return f"{self._address}?after={quote(self.log.cursor)}{content}"
 
     def begin(self) -> Iterable[str]:
         """A new connection stands: what was not answered is asked again."""
         self.log.reconnected()
+        self.state.reconnected()
         return self._orders.again()
 
     def take(self, text: str | bytes) -> None:
@@ -91,15 +106,18 @@ class Attachment:
 
     def tell(self, news: News) -> None:
         """The line stands or is lost."""
-        self.listeners.tell(news)
+        self._listeners.tell(news)
 
     def _show(self, frame: Frame) -> None:
         fresh = self.log.add(frame)
         if fresh is None:
             return
+        self.state.take(fresh)
+        if self._logs is not None and isinstance(fresh, Event):
+            self._logs.take(fresh)
         for follower in list(self._followers):
             follower.tell(fresh)
-        self.listeners.tell(fresh)
+        self._listeners.tell(fresh)
 
     async def _keep(self) -> None:
         try:

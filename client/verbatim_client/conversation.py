@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from verbatim_client import orders, rest
 from verbatim_client.answers import Answer, answer_of
 from verbatim_client.attachment import Attachment
-from verbatim_client.errors import ConversationClosed, TurnFailed
+from verbatim_client.completion_logs import CompletionLogs, Folders
+from verbatim_client.errors import ConversationClosed, TurnFailed, Unauthenticated
+from verbatim_client.following import Listeners
 from verbatim_client.frames import Frame, News
 from verbatim_client.log import Log
+from verbatim_client.stats import Stats
 from verbatim_client.telling import Telling, Told
 
 N = TypeVar("N", bound=News)
@@ -24,24 +27,47 @@ class AsyncRemoteConversation:
     one that is there. A line that breaks is made again, with growing pauses, and goes on where it was; only after
     `patience` seconds without one everything that waits raises `Unreachable`. A server that says nothing for `silence`
     seconds is asked for a sign of life, and given up after as many again.
+
+    `log_folders` has the completion logs of model calls written: into the folder of their usage id, and nowhere if it
+    has none. With `log_content` they say what the model was sent and what it answered, for which the key's user needs
+    the permission; else `Forbidden` is raised.
     """
 
     def __init__(
-        self, url: str, *, key: str, conversation: str | None = None, patience: float = 300.0, silence: float = 20.0
+        self,
+        url: str,
+        *,
+        key: str,
+        conversation: str | None = None,
+        patience: float = 300.0,
+        silence: float = 20.0,
+        log_folders: Folders | None = None,
+        log_content: bool = True,
     ) -> None:
+        if not key.isascii() or not key.isprintable() or " " in key or not key:  # else libraries would quote it
+            raise Unauthenticated("An API key is printable ASCII without spaces.")
         self.url = url.rstrip("/")
         self.id = conversation or ""
         """The conversation's id; of a new one as soon as it is entered."""
         self._key = key
         self._patience = patience
         self._silence = silence
+        self._logs = CompletionLogs(log_folders, with_content=log_content) if log_folders is not None else None
+        self._listeners = Listeners()
         self._attached: Attachment | None = None
 
     async def __aenter__(self) -> Self:
         """Until everything that is there has come. Raises `Refused` and `Unreachable`."""
         self.id = await rest.find_or_make(self.url, key=self._key, conversation=self.id or None)
         address = f"{self.url.replace('http', 'ws', 1)}/ws/conversations/{self.id}/"
-        self._attached = Attachment(address, key=self._key, patience=self._patience, silence=self._silence)
+        self._attached = Attachment(
+            address,
+            key=self._key,
+            patience=self._patience,
+            silence=self._silence,
+            listeners=self._listeners,
+            logs=self._logs,
+        )
         try:
             await self._attached.until_caught_up()
         except BaseException:
@@ -63,6 +89,16 @@ class AsyncRemoteConversation:
     def log(self) -> Log:
         """All events and the draft; only to be read."""
         return self._here.log
+
+    @property
+    def stats(self) -> Stats:
+        """What was used so far: of each usage id, the newest turn and the whole conversation."""
+        return self._here.state.stats
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """`title`, `status`, `model` and `archived`, as far as the server says them."""
+        return self._here.state.values
 
     @property
     def active_turn(self) -> str | None:
@@ -120,9 +156,10 @@ class AsyncRemoteConversation:
     def on(self, kind: type[N], callback: Callable[[N], object]) -> Callable[[], None]:
         """Call back with all news of a kind: a class of `frames`, or `News` for everything. Returns what ends this.
 
-        Callbacks run one after the other on the loop, so they must not block. What they raise is logged.
+        Who asks before the conversation is entered hears of everything that is there, too. Callbacks run one after the
+        other on the loop, so they must not block. What they raise is logged.
         """
-        return self._here.listeners.add(kind, callback)
+        return self._listeners.add(kind, callback)
 
     @property
     def _here(self) -> Attachment:

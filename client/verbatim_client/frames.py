@@ -104,6 +104,34 @@ class Heartbeat(Frame):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate(Frame):
+    """What the model call in progress has used by now, guessed; it holds until the next `stats` event, or the turn's
+    end. `cost` is in US dollars; what is not known is None."""
+
+    type = "estimate"
+    cursor: str
+    turn: str
+    attempt: int
+    hop: int
+    completion: int
+    usage_id: str | None = None
+    prompt: int | None = None
+    cost: str | None = None
+    elapsed_ms: int | None = None
+    tokens_per_second: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StateChange(Frame):
+    """Something else than the log has changed: title, status, model, archived. All come when a line is made."""
+
+    type = "state"
+    cursor: str
+    key: str
+    value: Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Error(Frame):
     """Something that was sent was refused, or the stream cannot go on."""
 
@@ -129,7 +157,9 @@ class Unknown(Frame):
     data: dict[str, Any] = field(default_factory=dict)
 
 
-FRAMES: tuple[type[Frame], ...] = (Accepted, Event, Delta, Reset, CaughtUp, Heartbeat, Error, Pong)
+FRAMES: tuple[type[Frame], ...] = (
+    Accepted, Event, Delta, Reset, CaughtUp, Heartbeat, Estimate, StateChange, Error, Pong,
+)  # fmt: skip
 _FIELDS = {frame.type: (frame, tuple(part.name for part in fields(frame))) for frame in FRAMES}
 
 

@@ -69,6 +69,7 @@ class Line:
         self._silence = silence
         self._outgoing: asyncio.Queue[str] | None = None
         self._tries = 0
+        self._was_there = False  # once it was, a proxy that knows of no server says nothing about the conversation
         self._alive = 0.0
 
     def send(self, *texts: str) -> None:
@@ -110,7 +111,7 @@ class Line:
             return self._closed(closed)
         except InvalidStatus as refused:
             status = refused.response.status_code
-            if status < 500 and status != 429:
+            if status < 500 and status != 429 and not self._was_there:
                 raise of_status(status, message="The socket was refused") from refused
             return f"the server answered {status}", None
         except SSLCertVerificationError as error:
@@ -120,6 +121,7 @@ class Line:
         finally:
             self._outgoing = None
             if self._end.is_settled:
+                self._was_there = True
                 self._alive = asyncio.get_running_loop().time()
 
     async def _hold(self, socket: ClientConnection) -> NoReturn:
@@ -133,6 +135,7 @@ class Line:
                 self._end.take(await socket.recv())
         finally:
             sending.cancel()
+            await socket.close()  # else, leaving by an exception, we would say that we failed
 
     def _closed(self, closed: ConnectionClosed) -> tuple[str, float | None]:
         code = closed.rcvd.code if closed.rcvd is not None else None

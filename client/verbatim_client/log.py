@@ -128,7 +128,7 @@ class Log:
             return None
         if event.seq > len(self.events) + 1:
             raise BadFrame(f"event {event.seq} came after {len(self.events)}")
-        self.events.append(event)
+        self.events.append(_kept(event))
         self.cursor = event.cursor
         if event.kind in DRAFT_ENDING:
             self.draft = None
@@ -166,6 +166,13 @@ class Log:
         elif self.draft is not None:
             self.draft.cut(offset)
         self.cursor = cursor
+
+
+def _kept(event: Event) -> Event:
+    """What is remembered: not what a model was sent and answered, all over again for each of its calls."""
+    if event.kind != "completion_log" or "content" not in event.data:
+        return event
+    return replace(event, data={name: value for name, value in event.data.items() if name != "content"})
 
 
 def position(cursor: str) -> tuple[int, int]:

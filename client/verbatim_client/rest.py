@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -17,7 +18,7 @@ async def find_or_make(url: str, *, key: str, conversation: str | None) -> str:
     if conversation is None:
         made = await call("POST", f"{url}/api/v1/conversations/", key=key, body={})
     else:
-        made = await call("GET", f"{url}/api/v1/conversations/{conversation}/", key=key)
+        made = await call("GET", f"{url}/api/v1/conversations/{quote(conversation, safe='')}/", key=key)
     return str(made["id"])
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from typing import Any, TextIO
 
 from verbatim_client.frames import Event
 from verbatim_client.log import Piece
+from verbatim_client.stats import Stats, Usage
 from verbatim_client.telling import Told, Withdrawn
 
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
@@ -49,6 +49,16 @@ class Screen:
             self._fresh_line()
             self._write(f"[{about}] {text}\n", dim=True)
 
+    def sum_up(self, stats: Stats) -> None:
+        """What the conversation has used, if the server says so."""
+        total, agent = stats.conversation, stats.usage.get("agent", Usage())
+        if not total.calls:
+            return
+        parts = [f"{total.calls} calls", f"{total.prompt} tokens in, {total.completion} out"]
+        parts += [f"${total.cost}"] if total.cost is not None else []
+        parts += [f"context {agent.context_share:.0%} full"] if agent.context_share is not None else []
+        self.note("so far", "; ".join(parts))
+
     def asked(self, text: str) -> None:
         """Somebody's question, of a conversation that was there."""
         with self._lock:
@@ -85,5 +95,5 @@ class Screen:
 
 def short(text: str) -> str:
     """On one line, and not too long of it."""
-    text = " ".join(text.split()) if not text.startswith('"') else json.dumps(text, ensure_ascii=False)
+    text = " ".join(text.split())
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

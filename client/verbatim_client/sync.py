@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from verbatim_client.answers import Answer
+from verbatim_client.completion_logs import Folders
 from verbatim_client.conversation import AsyncRemoteConversation
 from verbatim_client.errors import ConversationClosed
 from verbatim_client.frames import Frame, News
 from verbatim_client.log import Log
+from verbatim_client.stats import Stats
 from verbatim_client.telling import Told
 
 N = TypeVar("N", bound=News)
@@ -30,10 +32,24 @@ class RemoteConversation:
     """
 
     def __init__(
-        self, url: str, *, key: str, conversation: str | None = None, patience: float = 300.0, silence: float = 20.0
+        self,
+        url: str,
+        *,
+        key: str,
+        conversation: str | None = None,
+        patience: float = 300.0,
+        silence: float = 20.0,
+        log_folders: Folders | None = None,
+        log_content: bool = True,
     ) -> None:
         self._remote = AsyncRemoteConversation(
-            url, key=key, conversation=conversation, patience=patience, silence=silence
+            url,
+            key=key,
+            conversation=conversation,
+            patience=patience,
+            silence=silence,
+            log_folders=log_folders,
+            log_content=log_content,
         )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="verbatim conversation", daemon=True)
@@ -72,6 +88,16 @@ class RemoteConversation:
     def log(self) -> Log:
         """All events and the draft, as they are now: a copy."""
         return self._read(lambda: self._remote.log.copy())
+
+    @property
+    def stats(self) -> Stats:
+        """What was used so far: of each usage id, the newest turn and the whole conversation."""
+        return self._read(lambda: self._remote.stats)
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """`title`, `status`, `model` and `archived`, as far as the server says them."""
+        return self._read(lambda: dict(self._remote.state))
 
     @property
     def active_turn(self) -> str | None:
@@ -122,7 +148,7 @@ class RemoteConversation:
 
     def _read(self, look: Callable[[], T]) -> T:
         """What it sees between two frames."""
-        if threading.current_thread() is self._thread or self._loop.is_closed():
+        if threading.current_thread() is self._thread or not self._thread.is_alive():
             return look()
 
         async def looking() -> T:

@@ -95,6 +95,7 @@ class Chat:
                 if isinstance(told, Event) and told.kind == "turn_ended":
                     self._ctrl_c.keep()
                 self._screen.show(told)
+        self._screen.sum_up(self._conversation.stats)
 
     def _stop(self, turn: str) -> None:
         self._screen.note("Ctrl-C", "stopping; press it again to leave")

@@ -24,9 +24,11 @@ from access.models import Profile
 from access.principals import Scope
 from chat.rest.conversations import ConversationDetail
 from config.urls import urlpatterns
-from history import conversations
+from history import calls, conversations
+from history.log import appending
 from history.models import Conversation, Turn
 from tests.chat.conftest import add_turn, begin_turn
+from tests.history.test_calls import call
 
 Patterns: TypeAlias = Iterable[Any]
 
@@ -110,6 +112,8 @@ NOWHERE = dict.fromkeys(METHODS, begin(404)) | {"get": browse(404)}
 NO_MODEL = dict.fromkeys(METHODS, keyed(404, 404))
 COMPLETION = {"model": "demo", "messages": [{"role": "user", "content": "Hello?"}]}
 ONE, TURN = "api/v1/conversations/<uuid:conversation_id>/", "api/v1/turns/<uuid:turn_id>/"
+LOG = "5"
+"""The number of the event about the turn's call."""
 PROFILE = r"^api/v1/profiles/(?P<name>.+?)/?$"
 
 DOORS: Mapping[str, Mapping[str, Rule]] = {
@@ -126,6 +130,8 @@ DOORS: Mapping[str, Mapping[str, Rule]] = {
     f"{ONE}stream/": {"get": look()},
     f"{ONE}turns/": {"get": look()},
     f"{ONE}feedback/": {"get": look()},
+    f"{ONE}completion-logs/": {"get": look()},
+    f"{ONE}completion-logs/<int:seq>/": {"get": look()},
     TURN: {"get": look()},
     f"{TURN}stop/": {"post": touch()},
     f"{TURN}retry/": {"post": touch(201)},
@@ -207,7 +213,10 @@ class World:
         self.ada, self.bob = (User.objects.create_user(name) for name in ("ada", "bob"))
         conversation, busy = (conversations.create(self.ada.pk) for _ in range(2))
         begin_turn(busy)
-        self.ids = Ids(conversation.pk, add_turn(conversation).pk, busy.pk)
+        turn = add_turn(conversation)
+        with appending(conversation.pk) as log:
+            calls.tell(log, turn.pk, call(attempt=1, hop=0))
+        self.ids = Ids(conversation.pk, turn.pk, busy.pk)
         Profile.objects.create(name="fast")
 
     def client(self, role: str) -> Client:
@@ -243,7 +252,7 @@ def told(answer: Any, ids: Ids) -> tuple[int, str, dict[str, str]]:
 
 def address(route: str, ids: Ids) -> str:
     """Where a route leads."""
-    route = re.sub(r"<uuid:(\w+)_id>", r"{\1}", route).replace("<path:model>", "demo")
+    route = re.sub(r"<uuid:(\w+)_id>", r"{\1}", route).replace("<path:model>", "demo").replace("<int:seq>", LOG)
     written = ids.put_into(route).replace("^", "")
     return "/" + written.replace(r"(?P<rest>[\s\S]+)", "more/of/it").replace("(?P<name>.+?)/?$", "fast")
 

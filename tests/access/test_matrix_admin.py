@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ from access.models import Profile
 from access.principals import Scope
 from config.urls import urlpatterns
 from history import conversations, feedback
-from history.models import DeltaBatch, Event, Sentiment
+from history.models import CompletionContent, DeltaBatch, Event, Sentiment
 from tests.chat.conftest import add_turn
 
 SAMPLES = {"app_label": "auth", "url": "nowhere/"}
@@ -66,8 +67,9 @@ def rows(user: User) -> Mapping[str, Any]:
     batch = DeltaBatch.objects.create(turn_id=turn.pk, attempt=1, hop=0, start=0, text="x", runs=[])
     given, _ = feedback.give(turn, owner_id=user.pk, sentiment=Sentiment.LIKE, comment="")
     event = Event.objects.filter(turn=turn).first()
+    content = CompletionContent.objects.create(conversation=conversation, seq=1, data=zlib.compress(b"{}"))
     made = [Group.objects.create(name="g"), Profile.objects.create(name="fast"), create_key(user).row]
-    there = [*made, user, conversation, turn, batch, given, event]
+    there = [*made, user, conversation, turn, batch, given, event, content]
     return {f"admin:{row._meta.app_label}_{row._meta.model_name}_": row.pk for row in there if row is not None}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID, uuid4
@@ -40,18 +41,35 @@ def new_conversation(scopes: Iterable[Scope]) -> tuple[UUID, str]:
     return conversations.create(user.pk).pk, create_key(user, scopes=scopes).text
 
 
-def socket(conversation_id: UUID, *, key: str) -> WebsocketCommunicator:
+def socket(conversation_id: UUID, *, key: str, query: str = "") -> WebsocketCommunicator:
     """A socket that is not yet open."""
     application = URLRouter(websocket_urlpatterns)
-    address = f"/ws/conversations/{conversation_id}/"
+    address = f"/ws/conversations/{conversation_id}/{query}"
     return WebsocketCommunicator(application, address, headers=[(b"x-api-key", key.encode())])
 
 
 @pytest.mark.usefixtures("async_db")
 @pytest.mark.parametrize("scopes", [(), (Scope.CHAT,), (Scope.CHAT, Scope.ADMIN)], ids=",".join)
 async def test_a_key_that_may_not_read_sees_nothing(scopes: tuple[Scope, ...]) -> None:
-    conversation_id, key = await sync_to_async(new_conversation)(scopes)
-    refused = socket(conversation_id, key=key)
+    await is_forbidden(*await sync_to_async(new_conversation)(scopes))
+
+
+@pytest.mark.usefixtures("async_db")
+async def test_contents_of_completion_logs_are_for_those_who_may_read_them() -> None:
+    conversation_id, key = await sync_to_async(new_conversation)((Scope.READ,))
+
+    await is_forbidden(conversation_id, key, query="?logs=content")
+
+
+async def has_caught_up(viewer: WebsocketCommunicator) -> None:
+    """Whatever there is to show comes first."""
+    while (await viewer.receive_json_from(timeout=WAIT))["type"] != "caught_up":
+        pass
+
+
+async def is_forbidden(conversation_id: UUID, key: str, *, query: str = "") -> None:
+    """The socket opens, says so and closes."""
+    refused = socket(conversation_id, key=key, query=query)
 
     await refused.connect(timeout=WAIT)
     said = await refused.receive_json_from(timeout=WAIT)
@@ -94,7 +112,7 @@ async def test_who_orders_while_the_database_is_away_is_to_ask_again(
     key = await sync_to_async(lambda: create_key(on.user).text)()
     viewer = socket(on.conversation_id, key=key)
     await viewer.connect(timeout=WAIT)
-    assert (await viewer.receive_json_from(timeout=WAIT))["type"] == "caught_up"
+    await has_caught_up(viewer)
 
     async with failing([OperationalError("away")], among=in_order_thread, threads=ORDERERS):
         await viewer.send_json_to({"type": "stop", "turn": str(uuid4())})
@@ -140,17 +158,19 @@ async def test_nothing_follows_a_close_for_whoever_may_not_look_any_more(
     key = await sync_to_async(create_key)(on.user)
     viewer = socket(on.conversation_id, key=key.text)
     await viewer.connect(timeout=WAIT)
-    assert (await viewer.receive_json_from(timeout=WAIT))["type"] == "caught_up"
+    await has_caught_up(viewer)
     await on.send()
     while (await viewer.receive_json_from(timeout=WAIT))["type"] != "delta":
         pass
 
     await ApiKey.objects.all().adelete()
     await viewer.send_json_to({"type": "stop", "turn": str(uuid4())})
-    last = [await viewer.receive_output(timeout=WAIT) for _ in range(2)]
+    last = [await viewer.receive_output(timeout=WAIT)]
+    while last[-1]["type"] == "websocket.send":
+        last.append(await viewer.receive_output(timeout=WAIT))
     more.set()
     await on.watch(until=has_ended())
 
-    assert [message["type"] for message in last] == ["websocket.send", "websocket.close"]
-    assert await viewer.receive_nothing()
+    assert (json.loads(last[-2]["text"])["code"], last[-1]["type"]) == ("access_ended", "websocket.close")
+    assert await viewer.receive_nothing(), await viewer.receive_output()
     assert told(caplog) == []

@@ -86,7 +86,7 @@ async def test_a_conversation_of_the_page_can_be_gone_on_with(door: Any) -> None
     same = await opened(at, **{HEADER: str(at.on.conversation_id)})
 
     assert same == str(at.on.conversation_id)
-    assert await Event.objects.filter(conversation_id=same).acount() == 3
+    assert await Event.objects.filter(conversation_id=same, kind="turn_ended").acount() == 1
 
 
 async def test_the_header_has_the_name_that_the_site_gives_it(door: Any) -> None:

@@ -74,7 +74,7 @@ async def test_what_was_said_before_is_in_the_log_as_turns_that_have_ended(door:
     before, now = [await Turn.objects.aget(origin=origin) for origin in ("imported", "live")]
     kinds = [kind async for kind in Event.objects.order_by("seq").values_list("kind", flat=True)]
     one = ["user_message", "assistant_message", "tool_result", "tool_result", "assistant_message", "turn_ended"]
-    assert kinds == [*one, "user_message", "assistant_message", "turn_ended"]
+    assert kinds == [*one, "user_message", "assistant_message", "stats", "completion_log", "turn_ended"]
     assert (before.status, now.parent_id, before.conversation_id) == ("completed", before.pk, now.conversation_id)
     assert answer.id == f"chatcmpl-{now.pk.hex}"
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from llm.redaction import LIMIT, redacted
+from llm.redaction import HIDDEN, LIMIT, hidden, redacted
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,45 @@ def test_it_is_one_line_of_limited_length() -> None:
 
     assert "\n" not in told
     assert len(told) == LIMIT
+
+
+PLANTED = {
+    "header": {"Authorization": "Bearer abc.DEF-123", "X-API-Key": ["one-canary", "two-canary"]},
+    "arguments": '{"path": "/tmp", "password": "correct horse canary", "nested": [{"apiKey": "canary"}]}',
+    "result": "GET https://ada:canary@example.org/a?key=canary answered with sk-canary-0123456789",
+    "deep": [[{"access_token": "canary", "refreshToken": "canary", "client_secret": 7}]],
+    "said": "The key is known-canary.",
+}
+
+
+def test_of_plain_json_secrets_are_hidden_at_every_depth_and_in_text_that_is_json() -> None:
+    """A0.15, S7."""
+    fresh = hidden(PLANTED, secrets=("known-canary",))
+
+    told = json.dumps(fresh)
+    assert "canary" not in told
+    assert "abc.DEF" not in told
+    assert json.loads(fresh["arguments"]) == {"path": "/tmp", "password": HIDDEN, "nested": [{"apiKey": HIDDEN}]}
+    assert fresh["deep"] == [[{"access_token": HIDDEN, "refreshToken": HIDDEN, "client_secret": HIDDEN}]]
+    assert fresh["said"] == f"The key is {HIDDEN}."
+
+
+def test_what_is_no_secret_stays_word_for_word() -> None:
+    kept = {
+        "max_tokens": 100,
+        "text": 'Größe:  two\n  lines, "quoted" 👀',
+        "arguments": '{ "a":  1 }',
+        "broken": '{"a": ',
+        "schema": {"properties": {"password": {"type": "string"}}},
+        "none": None,
+        "token": None,
+    }
+
+    assert hidden(kept) == kept
+
+
+def test_text_without_an_end_to_its_words_takes_no_longer_than_it_is_long() -> None:
+    """Such as an image in a message; quadratic, this would take hours."""
+    image = "a" * 2_000_000
+
+    assert hidden({"url": image})["url"] == image

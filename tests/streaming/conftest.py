@@ -81,7 +81,7 @@ class Stage:
         for folded in tuple(self.watched.values()):
             folded = await self.watch(until=caught_up, after=folded.reconnected().cursor, folded=folded)
             fresh = await self.fresh()
-            assert (folded.events, folded.runs, folded.cursor) == (fresh.events, fresh.runs, fresh.cursor)
+            assert (folded.log, folded.runs, folded.cursor) == (fresh.log, fresh.runs, fresh.cursor)
 
     async def fresh(self) -> Folded:
         """What somebody sees who comes now, up to where they have caught up."""

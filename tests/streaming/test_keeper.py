@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from django.db.models.functions import Now
 
 from history.models import Conversation, DeltaBatch, Event, Turn
+from llm.types import ToolSpec
 from streaming.keeper import LATE, SWEEP, Keeper
 from streaming.stop import Reason
 
@@ -69,6 +70,9 @@ class Process:
 
     def room(self) -> int:
         return 1_000 - len(self.tasks)
+
+    def specs(self) -> tuple[ToolSpec, ...]:
+        return ()
 
     def launch(self, turn_id: UUID, *, attempt: int | None = None) -> None:
         self.launched[turn_id] = attempt

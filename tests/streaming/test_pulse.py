@@ -54,7 +54,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Clock:
     settings.CHAT = {**settings.CHAT, "LEASE": 60.0, "TOOLS": [f"{__name__}.act"]}
     clock = Clock()
-    for module in ("pulse", "tasks", "keeper"):
+    for module in ("pulse", "doubts", "keeper"):
         monkeypatch.setattr(f"streaming.{module}.elapsed", clock)
     return clock
 
@@ -170,7 +170,7 @@ async def test_no_tool_is_run_for_a_turn_that_was_lost_since_its_message_was_sto
     on = await stage([[ToolCallDelta(index=0, id="c0", name="act", arguments="{}"), Finish(reason="tool_calls")]])
 
     def and_then(change: Committed) -> None:
-        if change.last_seq == 2:
+        if any(entry.kind == "assistant_message" for entry in change.entries):
             with unheard():
                 lose()
             clock.now += LATE
@@ -199,7 +199,7 @@ async def test_a_turn_that_was_lost_before_its_loop_began_asks_no_model(
     """R10: its lease ran out while what it needs was waited for; perhaps the process has noticed by then."""
     loop = asyncio.get_running_loop()
     gather = gathering.gather
-    tasks: Any = None
+    doubts: Any = None
 
     def gather_slowly(*args: Any, **kwargs: Any) -> Claimed:
         with unheard():
@@ -210,12 +210,12 @@ async def test_a_turn_that_was_lost_before_its_loop_began_asks_no_model(
         return gather(*args, **kwargs)
 
     async def beat_and_know() -> None:
-        tasks._pulse.feel()
-        await tasks._verifying
+        doubts.pulse.feel()
+        await doubts._verifying
 
     monkeypatch.setattr(gathering, "gather", gather_slowly)
     on = await stage([[TextDelta(text="Never."), Finish(reason="stop")]])
-    tasks = on.engine.tasks
+    doubts = on.engine.tasks._doubts
     await on.send()
 
     folded = await on.watch(until=lambda folded: len(folded.events) == 2)
@@ -234,7 +234,7 @@ async def test_a_turn_that_was_lost_between_its_commit_and_its_task_asks_no_mode
     tasks = on.engine.tasks
 
     with tasks.expecting(turn.pk):
-        await tasks._verify()
+        await tasks._doubts._verify()
         tasks.launch(turn.pk, attempt=1)
     async with asyncio.timeout(20):
         while turn.pk in tasks.ids():  # noqa: ASYNC110 -- nobody is told

@@ -46,7 +46,7 @@ class HeldAnswer:
 
     async def say(self, hop: int, step: int) -> list[Position]:
         """Let a step happen and arrive; the positions that are new."""
-        seq, before = len(self.seen.events), self.seen.length
+        seq, before = len(self.seen.log), self.seen.length
         length, arguments = before + counted(self.hops[hop][step]), arguments_of(self.hops[hop][: step + 1])
         await self.open(hop, step)
         await self.reference.until(lambda s: (s.folded.length, s.folded.arguments) == (length, arguments))
@@ -68,17 +68,17 @@ class HeldAnswer:
 
     def positions(self) -> list[Position]:
         """Every event and every code point of every draft so far."""
-        return [(seq, at) for seq in range(len(self.seen.events) + 1) for at in self._offsets(seq)]
+        return [(seq, at) for seq in range(len(self.seen.log) + 1) for at in self._offsets(seq)]
 
     def newest_positions(self) -> list[Position]:
         """Every code point of the draft in progress."""
-        return [(len(self.seen.events), offset) for offset in range(self.seen.length + 1)]
+        return [(len(self.seen.log), offset) for offset in range(self.seen.length + 1)]
 
     def viewer_at(self, position: Position) -> Viewer:
         """One who was cut there, and has what the reference had there."""
         seq, offset = position
         seen = Folded(
-            events={number: deepcopy(event) for number, event in self.seen.events.items() if number <= seq},
+            log={number: deepcopy(event) for number, event in self.seen.log.items() if number <= seq},
             runs=clipped(self.drafts.get(seq, []), end=offset),
             cursor=f"{seq}.{offset}",
         )

@@ -48,17 +48,18 @@ class Tried:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.ids = asyncio.run(self._make())
+        self.ids: dict[str, Any] = asyncio.run(self._make())
 
-    async def _make(self) -> dict[str, str]:
+    async def _make(self) -> dict[str, Any]:
         conversation = await self.client.new_conversation()
         async with self.client.socket(conversation) as socket:
             await socket.send("hi")
             await socket.until(ended())
             turn = next(event["turn"] for event in socket.folded.events.values())
+            seq = next(seq for seq, event in socket.folded.log.items() if event["kind"] == "completion_log")
         await self.client.call("POST", "/api/v1/profiles/fast", {})
-        in_bodies = {"turn": turn, "request_id": turn, "provider": "demo"}
-        return {"conversation_id": conversation, "turn_id": turn, "name": "fast", "model": "demo", **in_bodies}
+        in_paths = {"conversation_id": conversation, "turn_id": turn, "seq": seq, "name": "fast"}
+        return {**in_paths, "turn": turn, "request_id": turn, "model": "demo", "provider": "demo"}
 
     def help(self, case: schemathesis.Case[Any]) -> None:
         """Have it get further: no second key beside the good one, and in the body the names of what is there."""

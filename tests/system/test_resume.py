@@ -105,7 +105,7 @@ class Cutting:
     async def see(self, viewer: Viewer, *, client: Client) -> None:
         await viewer.go_on(client)
         await viewer.until(lambda folded: folded.cursor == self.answer.seen.cursor)
-        assert (viewer.folded.events, viewer.folded.runs) == (self.answer.seen.events, self.answer.seen.runs)
+        assert (viewer.folded.log, viewer.folded.runs) == (self.answer.seen.log, self.answer.seen.runs)
 
     async def cut(self, viewers: list[Viewer]) -> None:
         await asyncio.gather(*(viewer.cut(goodbye=bool(at % 2)) for at, viewer in enumerate(viewers)))
@@ -123,7 +123,7 @@ class Cutting:
 
     async def end(self, hop: int) -> None:
         """Viewers come back while the draft cannot, and then while it does become events."""
-        answer, events = self.answer, len(self.answer.seen.events)
+        answer, events = self.answer, len(self.answer.seen.log)
         positions = answer.newest_positions()
         chosen = [positions[at] for at in sorted({0, len(positions) // 2, len(positions) - 1})]
         with nobody_writes(self.site):
@@ -142,7 +142,7 @@ class Cutting:
 
     async def knock(self, viewer: Viewer, *, client: Client, events: int) -> None:
         """Come back in tight succession, until there are more events than these."""
-        while len(viewer.folded.events) == events:
+        while len(viewer.folded.log) == events:
             await viewer.go_on(client)
             await viewer.until(lambda folded: True)
             self.cuts[Place.COMPACTION] += 1
@@ -184,7 +184,7 @@ async def cut_everywhere(
         assert_lawful(viewer, fresh)
         assert not viewer.folded.resets
     for seq, runs in answer.drafts.items():
-        assert runs_of(fresh.events[seq + 1]["data"]) == runs
+        assert runs_of(fresh.log[seq + 1]["data"]) == runs
     assert fresh.events[len(fresh.events)]["data"]["status"] == "completed"
 
 
@@ -207,7 +207,7 @@ async def test_after_kill_and_a_restart_every_viewer_has_what_is_stored_and_was_
             await Client(another.url, key=key).events(answer.conversation)  # which wakes it up
             end = await see_the_end(viewers, client=client)
 
-    said = answer.drafts[len(kept.events)]
+    said = answer.drafts[len(kept.log)]
     assert kept.runs == clipped(said, end=kept.length) != said
     assert withdrawn == {0, 1}
     assert end.events[len(end.events)]["data"]["error"]["code"] == "interrupted"

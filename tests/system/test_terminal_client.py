@@ -104,7 +104,7 @@ def test_a_chat_streams_shows_tools_and_cost_is_stopped_and_left_by_ctrl_c(
         chat.types(CTRL_C)
         stopped = chat.sees("[stopped]")
         conversation = stopped.split("[conversation] ")[1].split()[0]
-        chat.sees("[cost]", times=2)
+        chat.sees("\n> ", times=3)
         chat.types(CTRL_C)
         chat.sees("nothing to stop")
         chat.types(CTRL_C)

@@ -112,5 +112,5 @@ def assert_lawful(viewer: Viewer, fresh: Folded) -> None:
     """The law of the log: old state + frames = a fresh read. And what was appended is what is stored, unless
     something was withdrawn, which an appending client cannot follow."""
     seen = viewer.folded
-    assert (seen.events, seen.runs, seen.cursor) == (fresh.events, fresh.runs, fresh.cursor)
+    assert (seen.log, seen.runs, seen.cursor) == (fresh.log, fresh.runs, fresh.cursor)
     assert viewer.withdrawn or seen.resets or viewer.appended == stored_text(fresh) + fresh.draft

@@ -167,6 +167,8 @@ class Faults:
                 now = time.time()
                 viewer.cut(away=self.world.chance.choice((0.0, 0.3, 1.0, 3.0)))
                 self._fault("cut", viewer.name, now, instant=True)
+        if talk and talk.client is not None:
+            talk.client.cut()
 
     async def _retry(self, target: Standing, member: Member) -> None:
         """The order of the turn, once more."""

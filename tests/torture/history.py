@@ -26,6 +26,7 @@ ids. A *tag* is a word that stands in one user message and nowhere else; by it t
 | `called` | at the end, from the provider's log: a request for an answer |
 | `tool_ran` | at the end, from the servers' notes: a tool began or finished |
 | `logged` | at the end: a line of a server's log |
+| `client_log` | the Python client leaves, or is there when all is quiet |
 | `quiescent` | no fault lasts, nobody is away who wants to come back, all had its time: the state follows |
 | `conversation_row`, `turn_row`, `event_row`, `batch_row` | after that: the rows of the database |
 | `fresh_read` | after that: the frames for a new viewer of a conversation, on each process, until `caught_up` |

@@ -40,6 +40,8 @@ async def write_down(world: World) -> None:
     await asyncio.gather(
         *(_fresh_read(world, each, member, limit) for each in conversations for member in world.cluster.members)
     )
+    for talk in world.talks:
+        talk.client_tells()
     for entry in await asyncio.to_thread(world.cluster.provider.log):
         world.note(_called(entry))
     world.cluster.notes.fresh()

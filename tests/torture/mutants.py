@@ -25,7 +25,7 @@ from history.events import TurnEnded, TurnRestarted
 from history.models import ACTIVE, Conversation, Event, Turn
 from history.progress import progress_of
 from llm.openai_answer import Answer
-from llm.retries import _Reply
+from llm.retries import RetriedReply
 from llm.types import Delta
 from streaming import gathering, turns
 from streaming.doorbell import Doorbell
@@ -214,7 +214,7 @@ class Unlocked:
 
 def retries_after_content() -> None:
     """A provider that breaks off in mid-answer is asked again."""
-    put(_Reply, "__anext__", lambda self: self._first())
+    put(RetriedReply, "__anext__", lambda self: self._first())
 
 
 def truncated_is_completed() -> None:

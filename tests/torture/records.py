@@ -113,6 +113,18 @@ class Disconnected(Record, frozen=True, tag="disconnected"):
     reason: str = ""
 
 
+class ClientLog(Record, frozen=True, tag="client_log"):
+    """What the Python client has of a conversation when it leaves, or when all is quiet: its events in order, the draft
+    and, by turn, what it has told of the answers that have ended."""
+
+    viewer: str
+    conversation: str
+    events: list[dict[str, Any]]
+    draft: list[tuple[str, str]]
+    told: dict[str, str]
+    left: bool
+
+
 class Waited(Record, frozen=True, tag="waited"):
     """A whole answer as JSON, or why there is none yet. `body` is as it came."""
 
@@ -295,4 +307,5 @@ AnyRecord: TypeAlias = (
     | EventRow
     | BatchRow
     | FreshRead
+    | ClientLog
 )

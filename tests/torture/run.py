@@ -164,7 +164,8 @@ async def _is_quiet(world: World) -> bool:
     if world.asking.total() or await world.rows.turns() or await world.rows.leaves_batches():
         return False
     staying = [(talk, viewer) for talk in world.talks for viewer in talk.viewers if not viewer.has_left]
-    return all(
+    clients = [(talk, talk.client) for talk in world.talks if talk.client is not None]
+    return all(client.ended >= set(talk.turns) for talk, client in clients) and all(
         isinstance(viewer, NativeViewer) and viewer.turn is None and viewer.ended >= set(talk.turns)
         for talk, viewer in staying
     )

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from tests.torture import callers, scripts
 from tests.torture.callers import AppendingViewer, TextViewer
+from tests.torture.clients import PythonClient
 from tests.torture.orders import Order, Sending
 from tests.torture.records import Asking
 from tests.torture.viewers import GONE, NativeViewer, SocketViewer, StreamViewer, Viewer
@@ -44,6 +45,7 @@ class Talk:
         self.turns: list[str] = []
         self.orders: dict[str, Order] = {}
         self.conversation = ""
+        self.client: PythonClient | None = None
         self._tasks: set[asyncio.Task[object]] = set()
         self._numbers = iter(range(1, 1_000))
 
@@ -54,6 +56,8 @@ class Talk:
         self.look(self.socket)
         other = SocketViewer if self.world.chance.random() < 0.5 else StreamViewer
         self.look(other(self.world, f"{self.name}-second", conversation=self.conversation))
+        self.client = PythonClient(self.world, f"{self.name}-python", conversation=self.conversation)
+        self._client_runs = self.start(self.client.run())
         for _ in range(self.world.chance.randint(*TURNS)):
             if self.world.is_over:
                 break
@@ -68,13 +72,19 @@ class Talk:
         self.viewers.append(viewer)
         self.start(viewer.run())
 
-    def start(self, work: Coroutine[Any, Any, object]) -> None:
+    def start(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
         """Have something done beside the talk."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         self.world.tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(self.world.tasks.discard)
+        return task
+
+    def client_tells(self) -> None:
+        """At the end: what the client has, if it has not left."""
+        if self.client is not None:
+            self.client.tell(left=False)
 
     def repeat(self, turn: str) -> None:
         """Send the order of a turn again."""
@@ -195,12 +205,19 @@ class Talk:
         """Those who have seen the last end go. The others stay, and what they lack is looked for at the end."""
         until = time.monotonic() + LEAVING
         staying = [viewer for viewer in self.viewers if isinstance(viewer, NativeViewer) and viewer.turn is None]
-        while staying and time.monotonic() < until:
+        while (staying or self.client is not None) and time.monotonic() < until:
             for viewer in staying:
                 if viewer.is_here and viewer.ended >= set(self.turns[-1:]):
                     viewer.leave()
             staying = [viewer for viewer in staying if not viewer.has_left]
+            if self.client is not None and self.client.ended >= set(self.turns):
+                self._client_leaves(self.client)
             await asyncio.sleep(0.1)
+
+    def _client_leaves(self, client: PythonClient) -> None:
+        client.tell(left=True)
+        self.client = None
+        self._client_runs.cancel()
 
 
 async def talk_on(world: World, name: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from bench.environment import ROOT
 from tests.torture import callers
@@ -75,6 +76,15 @@ def test_every_promise_that_a_history_can_show_is_looked_at() -> None:
         *(f"R{number}" for number in (*range(1, 16), *range(18, 22), 24)),
         "docs/deployment.md",
     ]
+
+
+def test_a_python_client_that_left_may_lack_the_end() -> None:
+    page = Page(history([Told(plain)]))
+    whole = wrong_records.client_log(page, told=wrong_records.answer(page), left=True)
+
+    page.add(replace(whole, events=whole.events[:-1]))
+
+    assert check(page.history()) == []
 
 
 def test_a_stop_may_take_longer_while_redis_is_gone() -> None:

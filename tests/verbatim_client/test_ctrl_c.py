@@ -14,6 +14,7 @@ import pytest
 from verbatim_client.frames import Event
 from verbatim_client.log import Log, Piece
 from verbatim_client.screen import Screen
+from verbatim_client.stats import Stats, Totals
 from verbatim_client.sync import RemoteConversation
 from verbatim_client.telling import Told
 from verbatim_client.terminal import Chat
@@ -28,6 +29,7 @@ class Conversation:
 
     def __init__(self, *, pressed: str) -> None:
         self.log = Log()
+        self.stats = Stats(conversation=Totals(calls=1))
         self.stopped: list[str] = []
         self._is_stopped = threading.Event()
         self._pressed = pressed
@@ -93,11 +95,11 @@ def asking(*lines: str) -> Callable[[], str]:
     return ask
 
 
-@pytest.mark.parametrize("moment", ["the last line", "after it"])
-def test_ctrl_c_at_the_end_of_an_answer_does_not_leave(moment: str) -> None:
-    conversation = Conversation(pressed="ended" if moment == "after it" else "")
+@pytest.mark.parametrize("line", ["[cost]", "", "[so far]"], ids=["its cost", "between them", "the last line"])
+def test_ctrl_c_at_the_end_of_an_answer_does_not_leave(line: str) -> None:
+    conversation = Conversation(pressed="" if line else "ended")
 
-    shown = chat(conversation, asks=asking("Hi"), pressed_at="[cost]" if moment == "the last line" else "")
+    shown = chat(conversation, asks=asking("Hi"), pressed_at=line)
 
     assert shown.endswith("[Ctrl-C] nothing to stop; press it again to leave\n")
     assert conversation.stopped == []

@@ -78,7 +78,7 @@ cuts = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12)), min_size=1, ma
 
 
 @given(plays(), cuts)
-def test_wherever_the_stream_is_cut_the_log_is_that_of_the_server(
+def test_wherever_the_stream_is_cut_the_log_is_that_of_the_server_and_every_word_is_told_once(
     moments: list[Moment], cuts: Iterator[tuple[int, int]]
 ) -> None:
     reader = Reader()
@@ -89,17 +89,6 @@ def test_wherever_the_stream_is_cut_the_log_is_that_of_the_server(
     assert [{"kind": event.kind, "data": event.data} for event in reader.log.events] == end.events
     assert runs(reader.log) == merged(end.draft)
     assert reader.log.is_caught_up
-
-
-@given(plays(), cuts)
-def test_wherever_the_stream_is_cut_every_word_is_told_once(
-    moments: list[Moment], cuts: Iterator[tuple[int, int]]
-) -> None:
-    reader = Reader()
-
-    visits(moments, cuts, reader)
-
-    end = performed(moments)
     stored = [run for event in end.events if event["kind"] == "assistant_message" for run in runs_of(event["data"])]
     assert merged(reader.told) == merged([*stored, *end.draft])
 

@@ -3,6 +3,7 @@
 import { probeConversation } from "./api.js";
 import { socketAddress } from "./config.js";
 import { dropUnfinished, emptyLog, fold } from "./log.js";
+import { emptyMeter, measure } from "./meter.js";
 import { CLOSE, Line } from "./socket.js";
 import { buildTree } from "./turns.js";
 
@@ -21,12 +22,14 @@ export class Conversation {
    * @param {(reason: "event"|"delta"|"pending") => void} listener.changed
    * @param {(refusal: Refusal) => void} listener.refused
    * @param {(state: import("./socket.js").LineState) => void} listener.line
+   * @param {(title: string) => void} [listener.titled]
    */
   constructor(id, listener) {
     this.id = id;
     this.listener = listener;
     this.log = emptyLog();
     this.tree = buildTree([]);
+    this.meter = emptyMeter();
     /** @type {Map<string, Pending>} */
     this.pending = new Map();
     this.leaving = false;
@@ -64,6 +67,9 @@ export class Conversation {
   take(frame) {
     const events = this.log.events.length;
     fold(this.log, frame);
+    const { meter } = this;
+    this.meter = measure(meter, frame);
+    if (frame.type === "state" && frame.key === "title") this.listener.titled?.(frame.value);
     if (this.log.gap) this.line.drop();
     if (frame.type === "accepted") this.accept(frame.request_id);
     if (frame.type === "caught_up") this.settleStored();
@@ -72,7 +78,7 @@ export class Conversation {
       if (frame.kind === "user_message") this.settle(frame.data.request_id);
       this.tree = null;
       this.listener.changed("event");
-    } else if (frame.type === "delta" || frame.type === "caught_up") this.listener.changed("delta");
+    } else if (frame.type === "delta" || frame.type === "caught_up" || this.meter !== meter) this.listener.changed("delta");
   }
 
   /** The tree of turns, built anew when events came. */
@@ -131,6 +137,7 @@ export class Conversation {
   startOver() {
     this.log = emptyLog();
     this.tree = null;
+    this.meter = emptyMeter();
     this.listener.changed("event");
   }
 

@@ -5,8 +5,10 @@ import { Composer } from "./composer.js";
 import { config, conversationIn, conversationPage } from "./config.js";
 import { Conversation } from "./conversation.js";
 import { byId } from "./dom.js";
+import { cost, tokenParts, tokens } from "./format.js";
 import { closeDrawer, setUpDrawer, setUpTheme } from "./drawer.js";
 import { Feedback } from "./feedback.js";
+import { usedSoFar } from "./meter.js";
 import { ModelPicker } from "./model-picker.js";
 import { ConnectionBanner, Notice, announce } from "./notices.js";
 import { Follower } from "./scroll.js";
@@ -105,6 +107,7 @@ class Page {
       changed: (what) => conversation === this.conversation && this.changed(what),
       refused: (refusal) => this.refused(refusal),
       line: (state) => this.lineChanged(state),
+      titled: (title) => conversation === this.conversation && this.retitle(id, title),
     });
     const feedback = new Feedback(id, {
       changed: () => feedback === this.feedback && this.changed("event"),
@@ -191,6 +194,7 @@ class Page {
     if (what === null) return;
     if (what === "delta" && this.log.ariaBusy === "true" && this.wasCaughtUp) {
       this.transcript.showDraft(this.conversation.log.draft, this.stopping);
+      this.showUsage();
       this.follower.keep();
     } else this.draw();
   }
@@ -226,6 +230,26 @@ class Page {
     byId("welcome").hidden = !empty || loading;
     byId("starters").hidden = !empty || loading;
     this.showTitle();
+    this.showUsage();
+  }
+
+  /** It has another title, whoever gave it. */
+  retitle(id, title) {
+    const known = this.sidebar.titleOf(id);
+    if (!known || title === "" || title === known) return;
+    this.sidebar.note({ id, title });
+    this.showTitle();
+  }
+
+  /** Tokens and cost of the conversation, as they come. */
+  showUsage() {
+    const used = this.conversation === null ? null : usedSoFar(this.conversation.meter);
+    const line = byId("usage");
+    line.hidden = used === null;
+    if (used === null) return;
+    const parts = [tokens(used.usage), ...(used.cost === null ? [] : [cost(used.cost)])];
+    line.textContent = `${used.estimated ? "~ " : ""}${parts.join(" · ")}`;
+    line.title = tokenParts(used.usage);
   }
 
   showTitle() {

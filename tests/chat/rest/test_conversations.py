@@ -29,6 +29,7 @@ def test_a_new_conversation_is_empty_untitled_and_ones_own(ada: Client, user: Us
         "title": "",
         "created_at": "",
         "updated_at": "",
+        "archived": False,
         "active_turn": None,
     }
     assert (made.owner, made.last_seq) == (user, 0)

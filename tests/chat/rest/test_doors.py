@@ -34,6 +34,8 @@ API = {
     "conversation": {"get", "patch", "delete"},
     "events": {"get"},
     "stream": {"get"},
+    "logs": {"get"},
+    "log": {"get"},
     "turns": {"get"},
     "feedback": {"get"},
     "turn": {"get"},

@@ -88,7 +88,7 @@ def test_a_kind_that_is_none_is_answered_with_those_there_are(ada: Client, event
     assert (response.status_code, response.json()["code"]) == (400, "invalid_request")
     assert response.json()["detail"] == (
         "kind: There is no such kind. "
-        "Choose from user_message, assistant_message, tool_result, turn_restarted, turn_ended."
+        "Choose from user_message, assistant_message, tool_result, turn_restarted, turn_ended, stats, completion_log."
     )
 
 

@@ -87,7 +87,7 @@ def caught_up(folded: Folded) -> bool:
 def at(cursor: str, whole: Folded, drafts: dict[int, list[tuple[str, str]]]) -> Folded:
     """What a viewer has who was cut at this position."""
     seq, offset = map(int, cursor.split("."))
-    folded = Folded(events={number: event for number, event in whole.events.items() if number <= seq}, cursor=cursor)
+    folded = Folded(log={number: event for number, event in whole.log.items() if number <= seq}, cursor=cursor)
     folded.runs = list(drafts.get(seq, []))
     folded._cut(offset)
     return folded
@@ -99,16 +99,17 @@ async def test_a_turn_is_resumed_at_every_position_of_its_drafts_when_it_has_end
     turn = await on.send()
     whole = await on.watch(until=has_ended())
     headers = await key_of(on)
-    drafts = {1: [("reasoning", "Hm."), ("text", "Let me 👀. ")], 3: [("text", "It is late\r\n\u2028👩‍👩‍👧.")]}
-    lengths = {seq: sum(len(text) for _, text in drafts.get(seq, [])) for seq in range(5)}
+    before = next(seq for seq, event in whole.log.items() if event["kind"] == "tool_result")
+    drafts = {1: [("reasoning", "Hm."), ("text", "Let me 👀. ")], before: [("text", "It is late\r\n\u2028👩‍👩‍👧.")]}
+    lengths = {seq: sum(len(text) for _, text in drafts.get(seq, [])) for seq in range(max(whole.log))}
     cursors = [f"{seq}.{offset}" for seq, length in lengths.items() for offset in range(length + 1)]
 
     for cursor in cursors:
         async with asking("GET", stream_of(turn), headers={**headers, "Last-Event-ID": cursor}) as exchange:
             page = await Page(exchange, folded=at(cursor, whole, drafts)).until(never)
-        assert (page.folded.events, page.folded.runs, page.folded.resets) == (whole.events, [], 0), cursor
+        assert (page.folded.log, page.folded.runs, page.folded.resets) == (whole.log, [], 0), cursor
 
-    assert len(cursors) == sum(lengths.values()) + 5
+    assert len(cursors) == sum(lengths.values()) + max(whole.log)
 
 
 async def test_a_turn_is_resumed_at_every_position_of_the_draft_in_progress(stage: Any) -> None:
@@ -147,9 +148,9 @@ async def test_a_turn_is_streamed_alone_from_its_beginning_to_its_end(stage: Any
     assert (answer.status, answer.headers["content-type"]) == (200, "text/event-stream")
     assert answer.headers["cache-control"] == "no-cache, no-transform"
     assert answer.headers["x-accel-buffering"] == "no"
-    assert [message.json["seq"] for message in reader.messages if message.event == "event"] == [4, 5, 6]
+    assert [message.json["seq"] for message in reader.messages if message.event == "event"] == [6, 7, 8, 9, 10]
     assert reader.messages[1].json["data"]["text"] == "Two."
-    assert reader.position == "6.0"
+    assert reader.position == "10.0"
 
 
 async def test_the_header_of_a_reconnection_goes_before_the_address(stage: Any) -> None:

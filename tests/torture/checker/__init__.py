@@ -35,6 +35,7 @@ PROMISES: Mapping[str, tuple[Predicate, ...]] = {
         showing.drafts_have_no_gap_and_no_double,
         showing.native_viewers_have_what_is_stored,
         showing.fresh_reads_are_the_log,
+        showing.clients_have_what_is_stored,
         showing.append_only_viewers_have_all_that_is_stored,
         showing.who_waits_gets_what_is_stored,
         showing.everyone_comes_back,

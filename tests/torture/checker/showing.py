@@ -12,7 +12,7 @@ from tests.torture.checker.folding import Appended, Kind, Native
 from tests.torture.checker.run import TOLD, Run, Span, stamps
 from tests.torture.checker.verdict import Findings
 from tests.torture.checker.viewing import Connection, Life, Viewer, fresh, viewers
-from tests.torture.records import EventRow, FreshRead, Received, Waited
+from tests.torture.records import ClientLog, EventRow, FreshRead, Received, Waited
 
 
 def viewers_get_events_in_order_and_once(run: Run) -> Findings:
@@ -61,6 +61,17 @@ def fresh_reads_are_the_log(run: Run) -> Findings:
     for read in run.history.of(FreshRead):
         folded, stored = fresh(read.frames), run.log.get(read.conversation, [])
         yield from _differences(folded, stored, who=f"a new viewer on {read.process}", whole=True)
+
+
+def clients_have_what_is_stored(run: Run) -> Findings:
+    """R6: so has the Python client, and it has told every word of the answers, each once."""
+    for client in run.history.of(ClientLog):
+        folded = Native(events=dict(enumerate(client.events, start=1)), draft=client.draft)
+        stored = run.log.get(client.conversation, [])
+        yield from _differences(folded, stored, who=client.viewer, whole=not client.left)
+        for turn, told in client.told.items():
+            if told != run.said(turn):
+                yield f"{client.viewer} told what is not the answer", (told, run.said(turn))
 
 
 def everyone_comes_back(run: Run) -> Findings:

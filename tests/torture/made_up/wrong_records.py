@@ -19,6 +19,7 @@ from tests.torture.records import (
     Asking,
     BatchRow,
     Called,
+    ClientLog,
     ConversationRow,
     Disconnected,
     EventRow,
@@ -209,6 +210,35 @@ def one_process_shows_less(page: Page) -> None:
 def one_process_shows_an_old_draft(page: Page) -> None:
     read, delta = page.all(FreshRead)[0], page.frames(SOCKET, type="delta")[0]
     page.change(read, frames=[*read.frames, delta.frame])
+
+
+def client_log(page: Page, *, told: str, left: bool = False) -> ClientLog:
+    """What the Python client has of the first conversation, which is all there is."""
+    rows = page.all(EventRow, conversation="conversation-0")
+    events = [{"kind": row.kind, "turn": row.turn, "data": row.data} for row in rows]
+    said = {row.turn or "": told for row in rows if row.kind == "assistant_message"}
+    return ClientLog(viewer="python", conversation="conversation-0", events=events, draft=[], told=said, left=left)
+
+
+def answer(page: Page) -> str:
+    """What the model said."""
+    return next(str(row.data["text"]) for row in page.all(EventRow) if row.kind == "assistant_message")
+
+
+@edit(showing.clients_have_what_is_stored, plain)
+def the_python_client_lacks_the_end(page: Page) -> None:
+    whole = client_log(page, told=answer(page))
+    page.add(replace(whole, events=whole.events[:-1]))
+
+
+@edit(showing.clients_have_what_is_stored, plain)
+def the_python_client_keeps_a_draft(page: Page) -> None:
+    page.add(replace(client_log(page, told=answer(page)), draft=[("text", "x")]))
+
+
+@edit(showing.clients_have_what_is_stored, plain)
+def the_python_client_tells_something_twice(page: Page) -> None:
+    page.add(client_log(page, told=answer(page) * 2, left=True))
 
 
 @edit(showing.append_only_viewers_have_all_that_is_stored, stopped)

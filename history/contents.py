@@ -1,0 +1,73 @@
+"""What models were asked and have answered, word for word but for secrets: kept apart from the log, for a while."""
+
+from __future__ import annotations
+
+import zlib
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.db.models import Exists, OuterRef
+from django.db.models.functions import Now
+
+from history.conf import chat_settings
+from history.events import AssistantMessage
+from history.models import CompletionContent, Conversation
+from llm.redaction import hidden
+from llm.types import ChatRequest
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """A call's request, and what came of it."""
+
+    request: ChatRequest
+    answer: AssistantMessage | None
+
+
+def packed(exchange: Exchange) -> bytes:
+    """An exchange without secrets, compressed. Takes a while where it is long: not for the event loop."""
+    request, answer = exchange.request, exchange.answer
+    content = {
+        "messages": msgspec.to_builtins(request.messages),
+        "tools": msgspec.to_builtins(request.tools),
+        "parameters": {
+            **msgspec.to_builtins(request.sampling),
+            "tool_choice": request.tool or request.tool_choice,
+        },
+        "response": None if answer is None else _response(answer),
+    }
+    keys = tuple(chat_settings().provider_keys.values())
+    return zlib.compress(msgspec.json.encode(hidden(content, secrets=keys)))
+
+
+def store(conversation_id: UUID, *, seq: int, data: bytes) -> None:
+    """Keep the content of the call that event `seq` tells of; in the transaction that appends that."""
+    CompletionContent.objects.create(conversation_id=conversation_id, seq=seq, data=data)
+
+
+def content_of(conversation_id: UUID, *, seq: int) -> dict[str, Any] | None:
+    """What was kept of that call; None if nothing was, or not any more."""
+    row = CompletionContent.objects.filter(conversation_id=conversation_id, seq=seq).values_list("data", flat=True)
+    data = row.first()
+    return None if data is None else msgspec.json.decode(zlib.decompress(data))
+
+
+def purge(*, older: float, at_once: int = 500) -> int:
+    """Delete what has been kept for so many seconds, and what is of no conversation any more; how many that were."""
+    old = CompletionContent.objects.filter(at__lt=Now() - timedelta(seconds=older))
+    of_nobody = CompletionContent.objects.filter(
+        ~Exists(Conversation.objects.filter(pk=OuterRef("conversation_id"))),
+    )
+    purged = 0
+    for due in (old, of_nobody):
+        while gone := CompletionContent.objects.filter(
+            pk__in=list(due.values_list("pk", flat=True)[:at_once])
+        ).delete()[0]:
+            purged += gone
+    return purged
+
+
+def _response(answer: AssistantMessage) -> dict[str, Any]:
+    told = ("text", "reasoning", "tool_calls", "finish_reason", "usage")
+    return {name: msgspec.to_builtins(getattr(answer, name)) for name in told}
