@@ -87,6 +87,12 @@ class Site:
         other.env = {**self.env, "DATABASE_URL": database_url, **env}
         return other
 
+    def plain(self) -> Site:
+        """The same site, whose processes are started as anybody starts one."""
+        other = copy(self)
+        other._starting = executed
+        return other
+
     def manage(self, *command: str) -> str:
         """What `manage.py COMMAND` prints."""
         done = subprocess.run(

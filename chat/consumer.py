@@ -21,7 +21,7 @@ from chat.close import BY_CODE, Close
 from history.conf import chat_settings
 from history.connections import AWAY
 from history.errors import ChatError
-from streaming import engine, turns
+from streaming import engine, metrics, turns
 from streaming.contents import with_contents
 from streaming.cursor import Cursor, parse
 from streaming.database import in_order_thread, in_thread
@@ -38,6 +38,11 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # cha
     """`/ws/conversations/<id>/?after=<cursor>&logs=content`"""
 
     channel_layer_alias = "none"  # no such layer: viewers are woken in process, a channel per socket would be waste
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """The life of a socket."""
+        with metrics.SOCKETS.track_inprogress():
+            await super().__call__(scope, receive, send)
 
     async def connect(self) -> None:
         """Check who asks for what, then follow. A refusal that a browser is to understand needs an open socket."""

@@ -34,7 +34,7 @@ def ready(request: HttpRequest) -> HttpResponse:
 
 class CommonMiddleware(common.CommonMiddleware):
     """Django's, which lets nobody in who calls the site by another name than it has; but a load balancer asks a process
-    by its address, which no setting knows."""
+    by its address, and so does Prometheus, and no setting knows that."""
 
     def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
-        return None if request.path_info in ("/live/", "/ready/") else super().process_request(request)
+        return None if request.path_info in ("/live/", "/ready/", "/metrics") else super().process_request(request)

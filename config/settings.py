@@ -197,15 +197,22 @@ CHAT: dict[str, Any] = {
     "ALLOWED_ORIGINS": tuple(CSRF_TRUSTED_ORIGINS),
     "GUESTS": DEBUG,
     "TITLES": flag("TITLES", default=DEBUG),
+    "METRICS_TOKEN": os.environ.get("METRICS_TOKEN", ""),
 }
 
-# --- Log: plain lines on stderr -------------------------------------------------------------------------------
+# --- Log: a line per record on stderr, the servers' included ---------------------------------------------------
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "formatters": {
+        "lines": {
+            "()": "config.logs.formatter",
+            "kind": os.environ.get("LOG_FORMAT", "plain"),
+            "secrets": (*CHAT["PROVIDER_KEYS"].values(), SECRET_KEY, CHAT["METRICS_TOKEN"]),
+        }
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines"}},
     "root": {"handlers": ["stderr"], "level": os.environ.get("LOG_LEVEL", "INFO").upper()},
     "loggers": {
         "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},  # else it keeps its own

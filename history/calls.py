@@ -115,6 +115,7 @@ def tell(log: Appending, turn_id: UUID | None, call: Call | None) -> Stats | Non
         return before
     stats = counted(before, call, turn_id=turn_id)
     log.append(turn_id, stats)
+    log.calls.append(call)
     if chat_settings().completion_logs != "off":
         seq = log.append(turn_id, logged(call, at=call.started_at or log.now))
         if call.content is not None:

@@ -6,10 +6,13 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
+
+if TYPE_CHECKING:
+    from history.calls import Call
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +30,8 @@ class Entry(NamedTuple):
 class Committed(NamedTuple):
     """What has been committed: new `entries` of a conversation, a turn's new `status`, or both.
 
-    `last_seq` is None where nothing was appended; `gone` says that the conversation was deleted.
+    `last_seq` is None where nothing was appended; `gone` says that the conversation was deleted. `calls` are the model
+    calls of which the entries tell.
     """
 
     conversation_id: UUID
@@ -36,6 +40,7 @@ class Committed(NamedTuple):
     status: str | None = None
     entries: tuple[Entry, ...] = ()
     gone: bool = False
+    calls: tuple[Call, ...] = ()
 
 
 Listener = Callable[[Committed], None]

@@ -115,6 +115,8 @@ class ChatSettings:
     """Origins beside the site's own from which a browser session may open a socket."""
     socket_prefix: str = ""
     """Path under which a site includes `chat.routing`, such as `/live/`; empty: where it includes `chat.urls`."""
+    metrics_token: str = ""
+    """What Prometheus has to say to read `/metrics`, as a bearer token. Empty: nobody may, but with DEBUG everybody."""
     guests: bool = False
     """Sign every anonymous visitor in as a guest of their own; only ever with DEBUG."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -22,6 +22,9 @@ from history.events import DRAFT_ENDING, KINDS, EventData, Kind, UserMessage
 from history.locks import transaction_within
 from history.models import Conversation, Event
 from history.prepared import Insert, Row, Select, Update, given
+
+if TYPE_CHECKING:
+    from history.calls import Call
 
 
 def _to_append(which: Q) -> Select:
@@ -75,6 +78,8 @@ class Appending:
         self.asked = asked
         self.status: tuple[UUID, str] | None = None
         self.rows: list[Event] = []
+        self.calls: list[Call] = []
+        """Those that are told of."""
 
     def append(self, turn_id: UUID | None, data: EventData) -> int:
         """Give `data` the next number and return that."""
@@ -148,6 +153,7 @@ def _locked(row: Row | None) -> Iterator[Appending]:
                 turn_id=turn_id or (held.rows[-1].turn_id if held.rows else None),
                 status=status,
                 entries=held.entries(),
+                calls=tuple(held.calls),
             )
         )
 

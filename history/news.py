@@ -5,16 +5,20 @@ Batches are read first and events second, so that text which turns into an event
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Q
 
+from history.among import among, as_uuid
+from history.batches import Batch, Past, read
 from history.committed import Entry
 from history.draft import Draft
 from history.events import Kind
-from history.models import IS_ACTIVE, Conversation, DeltaBatch, Event, Turn
+from history.models import ACTIVE, Event, Turn
+from history.positions import positions
 
 MOST = 200
 """Events of one conversation that are read here; of who is further behind only the position is told."""
@@ -34,32 +38,26 @@ class News(NamedTuple):
     last_seq: int
     active: bool
     entries: tuple[Entry, ...] | None
-    batches: tuple[DeltaBatch, ...]
+    batches: tuple[Batch, ...]
 
 
 def news(known: Mapping[UUID, Known]) -> dict[UUID, News]:
-    """Four queries, whatever is asked; a conversation that is gone is missing from the answer."""
-    running = Turn.objects.filter(IS_ACTIVE, conversation_id__in=known)
-    turns = {
-        pk: (conversation_id, attempt)
-        for pk, conversation_id, attempt in running.values_list("pk", "conversation_id", "attempt")
-    }
-    batches = _batches(known, turns)
-    positions = dict(Conversation.objects.filter(pk__in=known).values_list("pk", "last_seq"))
+    """Three queries, whatever is asked, and one more if there are events; a conversation that is gone is missing from
+    the answer."""
+    running = _running(known)
+    batches = _batches(known, running)
+    reached = positions(known)
     near = {
-        conversation_id: known[conversation_id].last_seq
-        for conversation_id, last_seq in positions.items()
-        if _is_near(known[conversation_id].last_seq, last_seq)
+        each: known[each].last_seq for each, last_seq in reached.items() if _is_near(known[each].last_seq, last_seq)
     }
-    entries = _entries(near)
-    busy = {conversation_id for conversation_id, _ in turns.values()}
+    entries = _entries({each: seq for each, seq in near.items() if reached[each] != seq})
     found = {}
-    for conversation_id, last_seq in positions.items():
+    for conversation_id, last_seq in reached.items():
         fresh = tuple(entries.get(conversation_id, ())) if conversation_id in near else None
         last = fresh[-1].seq if fresh else last_seq
         open_batches = () if fresh is None else _in_progress(batches.get(conversation_id, ()), fresh)
         begun = fresh and fresh[-1].kind != Kind.TURN_ENDED
-        found[conversation_id] = News(last, conversation_id in busy or bool(begun), fresh, open_batches)
+        found[conversation_id] = News(last, conversation_id in running or bool(begun), fresh, open_batches)
     return found
 
 
@@ -67,19 +65,31 @@ def _is_near(known: int | None, last_seq: int) -> bool:
     return known is not None and last_seq - known <= MOST
 
 
-def _batches(known: Mapping[UUID, Known], turns: Mapping[UUID, tuple[UUID, int]]) -> dict[UUID, list[DeltaBatch]]:
-    """The batches of these turns' attempts that lie past the known drafts, by conversation."""
-    wanted = Q()
-    for turn_id, (conversation_id, attempt) in turns.items():
+def _running(conversation_ids: Collection[UUID]) -> dict[UUID, tuple[UUID, int]]:
+    """Turn and attempt in progress, by conversation."""
+    condition, ids = among(conversation_ids)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT conversation_id, id, attempt FROM {Turn._meta.db_table}"
+            f" WHERE conversation_id {condition} AND status IN {ACTIVE}",
+            [ids],
+        )
+        return {as_uuid(each): (as_uuid(turn_id), attempt) for each, turn_id, attempt in cursor.fetchall()}
+
+
+def _batches(known: Mapping[UUID, Known], running: Mapping[UUID, tuple[UUID, int]]) -> dict[UUID, list[Batch]]:
+    """The batches of the attempts in progress that lie past the known drafts, by conversation."""
+    past = []
+    for conversation_id, (turn_id, attempt) in running.items():
         draft = known[conversation_id].draft
-        mine = Q(turn_id=turn_id, attempt=attempt)
         if draft is not None and (draft.turn_id, draft.attempt) == (turn_id, attempt):
-            mine &= Q(hop=draft.hop, start__gte=draft.length) | Q(hop__gt=draft.hop)
-        wanted |= mine
-    found: dict[UUID, list[DeltaBatch]] = {}
-    if turns:
-        for batch in DeltaBatch.objects.filter(wanted).order_by("turn_id", "hop", "start"):
-            found.setdefault(turns[batch.turn_id][0], []).append(batch)
+            past.append(Past(turn_id, attempt, draft.hop, draft.length))
+        else:
+            past.append(Past(turn_id, attempt))
+    of = {turn_id: conversation_id for conversation_id, (turn_id, _) in running.items()}
+    found: dict[UUID, list[Batch]] = {}
+    for batch in read(past):
+        found.setdefault(of[batch.turn_id], []).append(batch)
     return found
 
 
@@ -96,7 +106,7 @@ def _entries(near: Mapping[UUID, int | None]) -> dict[UUID, list[Entry]]:
     return found
 
 
-def _in_progress(batches: Iterable[DeltaBatch], entries: Iterable[Entry]) -> tuple[DeltaBatch, ...]:
+def _in_progress(batches: Iterable[Batch], entries: Iterable[Entry]) -> tuple[Batch, ...]:
     """Those whose hop, attempt and turn are not over by these events."""
     ended: set[tuple[UUID | None, int]] = set()
     over: set[UUID | None] = set()

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from threading import Condition, Thread
 from typing import Any, Generic, TypeVar
 
@@ -77,6 +78,7 @@ class Writer:
         self._ended = False
         self._away = False
         self._due = 0.0
+        self._stored_at = 0.0
         self._thread = Thread(target=self._loop, name="verbatim-writer", daemon=True)
 
     def start(self) -> None:
@@ -110,6 +112,14 @@ class Writer:
             self._changed.notify()
         return job.result
 
+    def lag(self) -> float:
+        """Seconds for which something has been waiting to be written; a little more than the interval is usual while
+        answers stream. May be called in any thread."""
+        now = time.monotonic()
+        with suppress(IndexError):
+            return now - (self._jobs[0].deadline - self.patience)
+        return now - self._stored_at if self._drafts else 0.0
+
     def flush(self) -> None:
         """A tick at once; a job for `run()`. Raises `OperationalError` if something is still not stored."""
         if not self._tick():
@@ -124,7 +134,8 @@ class Writer:
         return not self._thread.is_alive()
 
     def _loop(self) -> None:
-        self._due = time.monotonic() + self.interval
+        self._stored_at = time.monotonic()
+        self._due = self._stored_at + self.interval
         with own_connection():
             while not self._ended:
                 try:
@@ -148,6 +159,8 @@ class Writer:
         now = time.monotonic()
         if hurry or stopping or now >= self._due:
             self._away = not self._tick()
+            if not self._away:
+                self._stored_at = time.monotonic()
             self._due = max(now + self.interval, time.monotonic() + self.interval / 2)
         self._run_jobs(until=self._due)
         if stopping and not self._jobs and (self._away or not self._unstored()):

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from streaming.engine import Engine, ensure_started
+from streaming.log_lines import about_request
 from streaming.pressure import with_back_pressure
 
 Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
@@ -24,10 +25,12 @@ def with_engine(app: Application, *, start: Callable[[], Engine] = ensure_starte
         engine = start()
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
-        elif scope["type"] == "http":
-            await _answer(engine, app(scope, receive, send))
-        else:
-            await app(scope, receive, send)
+            return
+        with about_request(scope["headers"]):
+            if scope["type"] == "http":
+                await _answer(engine, app(scope, receive, send))
+            else:
+                await app(scope, receive, send)
 
     return application
 

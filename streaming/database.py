@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -56,7 +57,8 @@ async def in_order_thread(order: Callable[P, T], /, *args: P.args, **kwargs: P.k
 
 
 async def _in(threads: ThreadPoolExecutor, call: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(threads, partial(_call, call))
+    """What is logged in the thread tells whose request it was."""
+    return await asyncio.get_running_loop().run_in_executor(threads, copy_context().run, _call, call)
 
 
 def _call(call: Callable[[], T]) -> T:

@@ -19,10 +19,12 @@ from history.models import Status
 from history.writer import Writer
 from llm.registry import Profile
 from llm.types import ChatModel
+from streaming import metrics
 from streaming.chores import have_done
 from streaming.doorbell import Doorbell, Ring, shared
 from streaming.hub import Hub
 from streaming.keeper import Keeper
+from streaming.log_lines import about
 from streaming.stop import Reason
 from streaming.tasks import Tasks
 from streaming.titles import Titles
@@ -59,11 +61,12 @@ class Engine:
         self.doorbell = layer and Doorbell(layer, engine=self.id, loop=loop, heard=self._heard)
         self.requests: set[asyncio.Task[Any]] = set()
         """HTTP requests that are being answered."""
+        self._listeners = (self.hub.committed, self._committed, metrics.committed)
         self._chores: list[asyncio.Task[Any]] = []
 
     def start(self) -> None:
         """Begin to run turns and to look after them."""
-        committed.listeners += [self.hub.committed, self._committed]
+        committed.listeners += self._listeners
         rights_changed.connect(self._rights_changed)
         self.writer.start()
         self.keeper.start()
@@ -78,7 +81,7 @@ class Engine:
 
     def _all_chores(self) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
         yield from (self.hub.keep_time, self.hub.keep_positions, self.hub.keep_rights, self.hub.watch.keep)
-        yield from (self.hub.states.keep, self.hub.keep_estimates, self.tasks.beat)
+        yield from (self.hub.states.keep, self.hub.keep_estimates, self.tasks.beat, self.keep_metrics)
         if self.doorbell is not None:
             yield from (self.doorbell.send, self.doorbell.listen)
 
@@ -103,7 +106,7 @@ class Engine:
 
     async def close(self, *, within: float = HASTE) -> None:
         """Store what is left, end the threads and chores, for so many seconds. The engine cannot be started again."""
-        for listener in (self.hub.committed, self._committed):
+        for listener in self._listeners:
             if listener in committed.listeners:
                 committed.listeners.remove(listener)
         rights_changed.disconnect(self._rights_changed)
@@ -119,6 +122,12 @@ class Engine:
                 await asyncio.gather(*last)
         logger.info("engine %s stopped", self.id)
 
+    async def keep_metrics(self) -> None:
+        """Look once in a while at what is here; runs as long as the process."""
+        while True:
+            metrics.look(running=len(self.tasks.running()), viewers=len(self.hub.viewers), lag=self.writer.lag())
+            await asyncio.sleep(metrics.EVERY)
+
     def _draft_failed(self, draft: Draft) -> None:
         self.tasks.stop(draft.turn_id, Reason.INTERRUPTED)
 
@@ -132,6 +141,9 @@ class Engine:
 
     def _committed(self, change: Committed) -> None:
         """Something happened in this process: a stop is perhaps for a turn that runs here, the rest is for others."""
+        if change.status is not None:
+            with about(change.conversation_id, change.turn_id):
+                logger.info("the turn is %s", change.status)
         stop = change.turn_id if change.status == Status.STOPPING else None
         if stop is not None:
             self.tasks.stop(stop)

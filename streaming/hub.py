@@ -16,6 +16,7 @@ from history.committed import Committed
 from history.conf import chat_settings
 from history.errors import ChatError
 from history.positions import positions
+from streaming import metrics
 from streaming.database import in_thread
 from streaming.doorbell import Ring
 from streaming.errors import Draining
@@ -137,12 +138,14 @@ class Hub:
 
     def _compare(self, last: Mapping[UUID, int], *, asked: list[UUID]) -> None:
         """Have a look at whatever is further in the database than here, or gone."""
-        self.watch.hear(
+        behind = [
             conversation_id
             for conversation_id in asked
             if (tail := self._tails.get(conversation_id)) is not None
             and (tail.base is None or tail.last != last.get(conversation_id))
-        )
+        ]
+        metrics.REPAIRS.inc(sum(0 < self._tails[each].last < last.get(each, 0) for each in behind))
+        self.watch.hear(behind)
 
     def _look_for_expired(self) -> None:
         """Have the database asked about keys that have ended by themselves."""

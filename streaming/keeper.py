@@ -22,6 +22,7 @@ from history.models import Status
 from history.status import Abandoned
 from llm.types import ToolSpec
 from streaming import ends
+from streaming.log_lines import about
 from streaming.lost import asked_in
 from streaming.pulse import elapsed
 from streaming.stop import Reason
@@ -130,7 +131,8 @@ class Keeper:
             if self.pause() == 0.0:
                 break  # to renew comes first
             self._tried_at[turn.turn_id] = elapsed()
-            self._go_on(turn)
+            with about(turn.conversation_id, turn.turn_id):
+                self._go_on(turn)
         self._sweep()
 
     def note_renewal(self, lease: float) -> None:

@@ -33,6 +33,7 @@ from streaming.drive import Drive
 from streaming.gathering import Begun, Claimed
 from streaming.hub import Hub
 from streaming.limited import with_limits
+from streaming.log_lines import about
 from streaming.play import play
 from streaming.stop import Reason, Stop
 from tools.loading import toolbox_from
@@ -176,7 +177,8 @@ class Tasks:
                 claimed = await patiently(gather, threads=for_turns)
                 sure = partial(self._doubts.sure, claimed.place, since=since)
                 await sure()
-                await self._perform(claimed, stop, sure=sure)
+                with about(claimed.place.conversation_id, turn_id):
+                    await self._perform(claimed, stop, sure=sure)
         except (Fenced, NotFound):
             logger.info("turn %s is not ours any more", turn_id)
         except ChatError as error:

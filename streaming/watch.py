@@ -50,11 +50,13 @@ class Watch:
 
     async def keep(self) -> None:
         """Look, as long as the process lives."""
+        rung = False
         while True:
             tick = chat_settings().batch_interval
             with suppress(TimeoutError):
-                async with asyncio.timeout(tick):
+                async with asyncio.timeout(2 * tick if rung else tick):  # where there is a bell, it comes first
                     await self._rung.wait()
+            rung = self._rung.is_set()
             self._rung.clear()
             asked = list(islice(self._watched, AT_ONCE))
             if asked:

@@ -24,7 +24,7 @@ from history.news import MOST, Known, News, news
 from streaming.tail import Tail
 from tests.history.stage import answered, claimed, interrupted, new_conversation, new_turn, running, said, store
 
-QUERIES = 4
+QUERIES = 3
 NOTHING = Known(1, None)
 
 
