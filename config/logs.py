@@ -21,7 +21,7 @@ def formatter(kind: str, secrets: tuple[str, ...] = ()) -> ProcessorFormatter:
     """A formatter for `logging`: of `json`, an object per line, or of anything else, plain lines. None shows one of
     `secrets`, nor what is shaped like one."""
 
-    def hide(_: object, __: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    def hide(_: object, __: str, record: MutableMapping[str, Any]) -> Any:
         return hidden(dict(record), secrets=secrets)
 
     is_json = kind == "json"

@@ -198,6 +198,7 @@ CHAT: dict[str, Any] = {
     "GUESTS": DEBUG,
     "TITLES": flag("TITLES", default=DEBUG),
     "METRICS_TOKEN": os.environ.get("METRICS_TOKEN", ""),
+    "METRICS_FOLDER": os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""),
 }
 
 # --- Log: a line per record on stderr, the servers' included ---------------------------------------------------

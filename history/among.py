@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
 
 
-def among(ids: Collection[UUID]) -> tuple[str, object]:
+def among(ids: Collection[UUID]) -> tuple[str, Any]:
     """What a column of ids is compared with, and the one parameter of that."""
     if connection.vendor == "postgresql":
         return "= ANY(%s)", list(ids)

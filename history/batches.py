@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -129,7 +129,7 @@ def _reading() -> str:
     )
 
 
-def _written(past: Sequence[Past]) -> Sequence[object]:
+def _written(past: Sequence[Past]) -> Sequence[Any]:
     if connection.vendor == "postgresql":
         return [list(column) for column in zip(*past, strict=True)]
     return [json.dumps([(each.turn_id.hex, *each[1:]) for each in past])]

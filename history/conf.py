@@ -117,6 +117,8 @@ class ChatSettings:
     """Path under which a site includes `chat.routing`, such as `/live/`; empty: where it includes `chat.urls`."""
     metrics_token: str = ""
     """What Prometheus has to say to read `/metrics`, as a bearer token. Empty: nobody may, but with DEBUG everybody."""
+    metrics_folder: str = ""
+    """The folder that `PROMETHEUS_MULTIPROC_DIR` names, where processes that share a machine put their figures."""
     guests: bool = False
     """Sign every anonymous visitor in as a guest of their own; only ever with DEBUG."""
 

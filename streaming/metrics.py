@@ -2,7 +2,7 @@
 
 Whatever is counted is told by the log, once, after its commit, so no part of a turn has to think of it; what is there
 at the moment is looked at once a second. With `PROMETHEUS_MULTIPROC_DIR` in the environment, an empty folder, any
-process of a machine tells of all of them; without it, each of itself.
+process of a machine tells of all of them; without it, each of itself. prometheus-client reads that variable itself.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from history.calls import Call
 from history.committed import Committed
+from history.conf import chat_settings
 from history.events import Kind
 
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 EVERY = 1.0
 """Seconds between two looks at what is there."""
 _OF_A_PROCESS = re.compile(r"_(\d+)\.db$")
@@ -92,12 +92,12 @@ def look(*, running: int, viewers: int, lag: float) -> None:
 
 def exposition() -> bytes:
     """All of it, in Prometheus' text format."""
-    folder = os.environ.get(FOLDER)
+    folder = chat_settings().metrics_folder
     if not folder:
         return generate_latest(REGISTRY)
     _forget_dead(Path(folder))
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=folder)
+    MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
 
 
@@ -107,7 +107,7 @@ def _forget_dead(folder: Path) -> None:
         found = _OF_A_PROCESS.search(path.name)
         if found and not _is_alive(int(found[1])):
             with suppress(FileNotFoundError):  # somebody else asks at the same time
-                mark_process_dead(int(found[1]), path=str(folder))
+                mark_process_dead(int(found[1]), path=str(folder))  # type: ignore[no-untyped-call]
 
 
 def _is_alive(pid: int) -> bool:

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from history.batches import drafted
+from history.batches import Batch, drafted
 from history.committed import Entry
 from history.draft import Draft
 from history.events import DRAFT_ENDING
-from history.models import DeltaBatch
 from history.news import News
 from history.states import State
 from streaming.estimates import Estimated, from_afar
@@ -119,7 +118,7 @@ class Tail:
             return False
         return not self._grow(fresh.batches)
 
-    def _grow(self, batches: Sequence[DeltaBatch]) -> bool:
+    def _grow(self, batches: Sequence[Batch]) -> bool:
         """Add stored text to the draft, or begin another; False if there is a hole before it, so that all is to be
         read again."""
         first = batches[0]
