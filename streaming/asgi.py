@@ -26,7 +26,7 @@ def with_engine(app: Application, *, start: Callable[[], Engine] = ensure_starte
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
             return
-        with about_request(scope["headers"]):
+        with about_request(scope.get("headers", ())):
             if scope["type"] == "http":
                 await _answer(engine, app(scope, receive, send))
             else:

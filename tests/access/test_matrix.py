@@ -119,6 +119,7 @@ PROFILE = r"^api/v1/profiles/(?P<name>.+?)/?$"
 DOORS: Mapping[str, Mapping[str, Rule]] = {
     "live/": {"get": public()},
     "ready/": {"get": public()},
+    "metrics": {"get": public(404)},  # no key of anybody: without a token of its own it is closed
     "favicon.ico": {"get": public(302)},
     "": {"get": page()},
     "c/<uuid:conversation_id>/": {"get": page(is_owned=True)},

@@ -40,6 +40,6 @@ async def test_whose_the_turns_are_is_known_soon_however_many_read(stage: Any) -
     on = await stage([])
 
     async with as_many_as_there_is_room_for(), asyncio.timeout(10):
-        await on.engine.tasks._verify()
+        await on.engine.tasks._doubts._verify()
 
-    assert on.engine.tasks._doubts == 1
+    assert on.engine.tasks._doubts.count == 1

@@ -79,7 +79,7 @@ async def test_a_postgres_that_is_away_for_long_fails_no_turn_and_has_none_taken
     assert unfinished == STREAMS
     assert turns == [("completed", 1, 0)] * STREAMS
     assert Counter(events) == dict.fromkeys(events, 1)
-    assert len(events) == 3 * STREAMS
+    assert len(events) == 5 * STREAMS
     assert left == [(0,)]
     for socket in sockets:
         assert socket.folded.events[2]["data"]["text"] == SPEECH
