@@ -1,4 +1,5 @@
-"""What models were asked and have answered, word for word but for secrets: kept apart from the log, for a while."""
+"""What models were asked and have answered, word for word but for secrets and the bytes of images: kept apart from the
+log, for a while."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from history.conf import chat_settings
 from history.events import AssistantMessage
 from history.models import CompletionContent, Conversation
 from llm.redaction import hidden
-from llm.types import ChatRequest
+from llm.types import ChatRequest, Message
 
 
 class Exchange(msgspec.Struct, frozen=True):
@@ -26,10 +27,11 @@ class Exchange(msgspec.Struct, frozen=True):
 
 
 def packed(exchange: Exchange) -> bytes:
-    """An exchange without secrets, compressed. Takes a while where it is long: not for the event loop."""
+    """An exchange without secrets and without the bytes of images, compressed. Takes a while where it is long: not for
+    the event loop."""
     request, answer = exchange.request, exchange.answer
     content = {
-        "messages": msgspec.to_builtins(request.messages),
+        "messages": [_message(message) for message in request.messages],
         "tools": msgspec.to_builtins(request.tools),
         "parameters": {
             **msgspec.to_builtins(request.sampling),
@@ -66,6 +68,16 @@ def purge(*, older: float, at_once: int = 500) -> int:
         ).delete()[0]:
             purged += gone
     return purged
+
+
+def _message(message: Message) -> dict[str, Any]:
+    """Of an image that is in it there is only what kind it is, and how long: who reads a call cannot read that."""
+    told: dict[str, Any] = msgspec.to_builtins(message)
+    for part in told.get("parts", ()):
+        kind, is_encoded, data = part.get("url", "").partition(",")
+        if is_encoded and kind.lower().startswith("data:"):
+            part["url"] = f"{kind},[{len(data)} characters]"
+    return told
 
 
 def _response(answer: AssistantMessage) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
@@ -13,7 +15,17 @@ from history import compaction, contents, conversations
 from history.contents import Exchange, content_of
 from history.events import AssistantMessage
 from history.models import CompletionContent, Conversation, Event, Turn
-from llm.types import ChatRequest, Sampling, SystemMessage, ToolCall, ToolMessage, ToolSpec, UserMessage
+from llm.types import (
+    ChatRequest,
+    ImagePart,
+    Sampling,
+    SystemMessage,
+    TextPart,
+    ToolCall,
+    ToolMessage,
+    ToolSpec,
+    UserMessage,
+)
 from tests.history.stage import entries, running, said
 from tests.history.test_calls import call
 
@@ -62,6 +74,21 @@ def test_what_was_asked_and_answered_is_kept_apart_compressed_and_without_secret
     _, kind, data = entries(row.conversation_id)[row.seq - 1]
     assert (kind, data["has_content"]) == ("completion_log", True)
     assert "messages" not in data
+
+
+def test_of_an_image_its_kind_and_length_are_kept_not_its_bytes() -> None:
+    """Megabytes of them, in every call of a conversation."""
+    data = f"AIza{'A' * 1_234_563}"  # which looks like a secret: nobody needs to look
+    url, address = f"DATA:image/png;base64,{data}", "https://example.org/a,b.png"
+    parts = (TextPart(text="data:x,"), ImagePart(url=url, detail="low"), ImagePart(url=address))
+    request = ChatRequest(messages=(UserMessage(text="data:x,", parts=parts), *REQUEST.messages))
+
+    content = msgspec.json.decode(zlib.decompress(contents.packed(Exchange(request, ANSWER))))
+
+    text, image, linked = content["messages"][0]["parts"]
+    assert text == {"type": "text", "text": "data:x,"}
+    assert image == {"type": "image", "url": "DATA:image/png;base64,[1234567 characters]", "detail": "low"}
+    assert linked["url"] == address
 
 
 @pytest.mark.django_db
