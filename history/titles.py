@@ -59,13 +59,16 @@ def settle(conversation_id: UUID, *, call: Call | None, before: str, title: str)
                 log.title = title
 
 
-def settle_lost(*, older: float) -> int:
-    """Tell of the calls whose processes were lost with them, for so many seconds; how many that were."""
-    lost = Conversation.objects.filter(titling_since__lt=Now() - timedelta(seconds=older))
-    found = list(lost.values_list("pk", "title"))
-    for conversation_id, title in found:
-        models = Turn.objects.filter(conversation_id=conversation_id).order_by("created_at")
-        model = models.values_list("model", flat=True).first() or ""
-        call = Call(model=model, context_window=0, outcome="lost", usage=Usage(), usage_id=TITLE, is_estimated=True)
-        settle(conversation_id, call=call, before=title, title="")
-    return len(found)
+def lost(*, older: float) -> list[tuple[UUID, str]]:
+    """The conversations for which a call was to be made so many seconds ago, by processes that must be gone, and their
+    titles."""
+    rows = Conversation.objects.filter(titling_since__lt=Now() - timedelta(seconds=older)).order_by("titling_since")
+    return list(rows.values_list("pk", "title"))
+
+
+def settle_lost(conversation_id: UUID, *, title: str) -> None:
+    """Tell of the call that was lost with its process. Raises `NotFound`."""
+    models = Turn.objects.filter(conversation_id=conversation_id).order_by("created_at")
+    model = models.values_list("model", flat=True).first() or ""
+    call = Call(model=model, context_window=0, outcome="lost", usage=Usage(), usage_id=TITLE, is_estimated=True)
+    settle(conversation_id, call=call, before=title, title="")

@@ -206,4 +206,21 @@ class Keeper:
         if self.is_well(chat_settings().lease) and elapsed() - self._swept_at >= SWEEP:
             self._swept_at = elapsed()
             batches.sweep(older=ORPHAN_AGE)
-            titles.settle_lost(older=TITLE_AGE)
+            self._settle_titles()
+
+    def _settle_titles(self) -> None:
+        """Tell of the calls for titles that were lost with their processes; what there is no time for, another time."""
+        for conversation_id, title in titles.lost(older=TITLE_AGE):
+            if self.pause() == 0.0:
+                break  # to renew comes first
+            try:
+                titles.settle_lost(conversation_id, title=title)
+            except NotFound:
+                logger.info("conversation %s is gone, and needs no title", conversation_id)
+            except AWAY:
+                logger.info("conversation %s is locked; trying again", conversation_id)
+                reconnect()
+            except Exception:  # whatever is wrong with this one, the others are told of
+                logger.exception(
+                    "the call for a title of conversation %s cannot be told; trying again", conversation_id
+                )

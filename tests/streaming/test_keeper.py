@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Semaphore
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import OperationalError
 from django.db.models.functions import Now
 
+from history import titles
+from history.errors import NotFound
 from history.models import Conversation, DeltaBatch, Event, Turn
 from llm.types import ToolSpec
 from streaming.keeper import LATE, SWEEP, Keeper
@@ -319,3 +322,50 @@ def test_what_a_process_stores_of_a_turn_that_it_has_lost_does_not_outlast_the_t
 
     assert before == 2
     assert list(DeltaBatch.objects.values_list("turn_id", flat=True)) == [goes_on.pk]
+
+
+def untitled(user: User, number: int) -> UUID:
+    """A conversation for which a title was asked for by a process that is gone, the lower the number the earlier."""
+    since = LONG_AGO + timedelta(seconds=number)
+    return Conversation.objects.create(owner=user, is_titled=True, titling_since=since).pk
+
+
+@pytest.mark.django_db
+def test_a_lost_title_with_which_nothing_can_be_done_keeps_back_neither_the_others_nor_the_round(
+    user: User, clock: Clock, mine: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deleted, locked, strange, other = (untitled(user, number) for number in range(4))
+    failures = {deleted: NotFound(), locked: OperationalError("locked"), strange: ValueError("a bug")}
+    settle = titles.settle
+
+    def fails(conversation_id: UUID, **what: Any) -> None:
+        if conversation_id in failures:
+            raise failures[conversation_id]
+        settle(conversation_id, **what)
+
+    monkeypatch.setattr(titles, "settle", fails)
+
+    get_well(mine, clock)
+
+    left = Conversation.objects.filter(titling_since__isnull=False).values_list("pk", flat=True)
+    assert set(left) == {deleted, locked, strange}
+    assert Event.objects.get(kind="completion_log").conversation_id == other
+
+
+@pytest.mark.django_db
+def test_many_lost_titles_make_no_renewal_late(
+    user: User, clock: Clock, mine: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R10. Each takes two seconds, of which a round has three; the earliest come first."""
+    waiting = [untitled(user, number) for number in range(3)]
+    settled: list[UUID] = []
+
+    def slowly(conversation_id: UUID, **_: Any) -> None:
+        settled.append(conversation_id)
+        clock.now += 2.0
+
+    monkeypatch.setattr(titles, "settle", slowly)
+
+    get_well(mine, clock)
+
+    assert settled == waiting[:2]

@@ -118,10 +118,13 @@ async def test_a_call_for_a_title_that_is_lost_with_its_process_is_told_once(sta
     await on.send("When was the moon landing?")
     await on.watch(until=has_ended())
 
-    counts = [await in_thread(titles.settle_lost, older=60.0) for _ in range(2)]
+    found = await in_thread(titles.lost, older=60.0)
+    for _ in range(2):
+        await in_thread(titles.settle_lost, on.conversation_id, title="When was the moon landing?")
     folded = await on.fresh()
 
-    assert counts == [1, 0]
+    assert found == [(on.conversation_id, "When was the moon landing?")]
+    assert await in_thread(titles.lost, older=60.0) == []
     assert [log["outcome"] for log in logs(folded) if log["usage_id"] == "title"] == ["lost"]
 
 
