@@ -33,8 +33,10 @@ class Untitled(NamedTuple):
 
 def claim(conversation_id: UUID, *, turn_id: UUID) -> Untitled | None:
     """Be the one who asks; None if somebody was before, its owner has named it, or it was for a single request."""
+    rows = Conversation.objects.filter(pk=conversation_id, is_titled=False, ephemeral=False)
+    if not rows.exists():
+        return None  # after all answers but the first: no lock is taken for that
     with transaction_within(status.LOCK_TIMEOUT):
-        rows = Conversation.objects.filter(pk=conversation_id, is_titled=False, ephemeral=False)
         if not rows.update(is_titled=True, titling_since=Now()):
             return None
         title = Conversation.objects.values_list("title", flat=True).get(pk=conversation_id)

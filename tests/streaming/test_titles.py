@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from history import conversations, titles
 from history.models import Conversation
@@ -110,6 +112,19 @@ async def test_a_call_for_a_title_that_is_broken_off_because_the_process_ends_is
 
     told = await sync_to_async(lambda: list(Conversation.objects.values_list("titling_since", "last_seq")))()
     assert told == [(None, len(folded.log) + 2)]
+
+
+async def test_a_conversation_that_has_its_title_is_left_alone_after_every_other_answer(stage: Any) -> None:
+    on = await stage([says("In 1969."), says("The first moon landing")])
+    started = await on.send("When was the moon landing?")
+    await on.watch(until=is_told)
+
+    def statements() -> list[str]:
+        with CaptureQueriesContext(connection) as captured:
+            titles.claim(on.conversation_id, turn_id=started.turn_id)
+        return [query["sql"].partition(" ")[0] for query in captured]
+
+    assert await in_thread(statements) == ["SELECT"]
 
 
 async def test_a_call_for_a_title_that_is_lost_with_its_process_is_told_once(stage: Any) -> None:
