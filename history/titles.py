@@ -51,11 +51,11 @@ def claim(conversation_id: UUID, *, turn_id: UUID) -> Untitled | None:
 
 
 def settle(conversation_id: UUID, *, call: Call | None, before: str, title: str) -> None:
-    """The call is over, if there was one. Its title takes the place of the one before, unless somebody has given it
-    another meanwhile, or it is none. Raises `NotFound`."""
+    """The call is over. Its title takes the place of the one before, unless somebody has given it another meanwhile, or
+    it is none. If no call was made, the next answer is to have one made. Raises `NotFound`."""
     with appending(conversation_id, lock_timeout=status.LOCK_TIMEOUT) as log:
         rows = Conversation.objects.filter(pk=conversation_id, titling_since__isnull=False)
-        if rows.update(titling_since=None):
+        if rows.update(titling_since=None, is_titled=call is not None or log.title != before):
             calls.tell(log, None, call)
             if title and log.title == before:
                 log.title = title

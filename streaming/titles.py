@@ -31,6 +31,7 @@ from streaming.calls import Asking, MeasuredModel, with_content
 from streaming.database import in_order_thread, in_thread
 from streaming.ends import INTERNAL
 from streaming.limited import with_limits
+from streaming.stop import Reason, Stop, Stopped
 
 logger = logging.getLogger(__name__)
 
@@ -55,34 +56,37 @@ class Titles:
         self._loop = loop
         self._writer = writer
         self._models = models
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], Stop] = {}
 
     def begin(self, conversation_id: UUID, turn_id: UUID) -> None:
         """Name this conversation, of which that turn has been answered, unless it has been asked for before."""
-        task = self._loop.create_task(self._name(conversation_id, turn_id), name="verbatim title", context=Context())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        stop = Stop()
+        naming = self._name(conversation_id, turn_id, stop)
+        task = self._loop.create_task(naming, name="verbatim title", context=Context())
+        self._running[task] = stop
+        task.add_done_callback(self._running.pop)
 
     async def end(self, *, patience: float) -> None:
-        """Break off what goes on, and see that it is told."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks), timeout=patience)
+        """Break off the calls that go on, make no others, and see that this is told."""
+        for stop in self._running.values():
+            stop.request(Reason.RELEASED)
+        if self._running:
+            await asyncio.wait(tuple(self._running), timeout=patience)
 
-    async def _name(self, conversation_id: UUID, turn_id: UUID) -> None:
+    async def _name(self, conversation_id: UUID, turn_id: UUID, stop: Stop) -> None:
+        """Only the call itself is broken off by a stop: what was claimed is settled."""
         try:
             untitled = await in_order_thread(titles.claim, conversation_id, turn_id=turn_id)
             if untitled is not None:
-                call, title = await self._ask(untitled, place=Place(conversation_id, turn_id, 0))
+                call, title = await self._ask(untitled, place=Place(conversation_id, turn_id, 0), stop=stop)
                 settle = partial(titles.settle, conversation_id, call=call, before=untitled.title, title=title)
-                await asyncio.shield(asyncio.wrap_future(self._writer.run(settle)))
+                await asyncio.wrap_future(self._writer.run(settle))
         except (NotFound, *AWAY):
             logger.info("conversation %s keeps the title that it has", conversation_id)
         except Exception:  # the top of a task
             logger.exception("conversation %s could not be named", conversation_id)
 
-    async def _ask(self, untitled: Untitled, *, place: Place) -> tuple[Call | None, str]:
+    async def _ask(self, untitled: Untitled, *, place: Place, stop: Stop) -> tuple[Call | None, str]:
         """The call, if one was made, and the title, if it gave one."""
         try:
             profile = profile_of(untitled.profile)
@@ -100,7 +104,7 @@ class Titles:
             cost=price,
             run=self._writer.run,
         )
-        reply = await _reply(model, _request(untitled, place), heard=measured.heard)
+        reply = await _reply(model, _request(untitled, place), heard=measured.heard, stop=stop)
         call = measured.take(reply.outcome, said=len(reply.said), error=reply.error)
         if call is not None and measured.asked is not None and chat_settings().completion_logs == "full":
             answer = AssistantMessage(hop=0, text=reply.said, model=profile.model)
@@ -116,17 +120,17 @@ class Reply(NamedTuple):
     error: TurnError | None = None
 
 
-async def _reply(model: ChatModel, request: ChatRequest, *, heard: Callable[[Usage], None]) -> Reply:
+async def _reply(model: ChatModel, request: ChatRequest, *, heard: Callable[[Usage], None], stop: Stop) -> Reply:
     """All of it; `heard` is told what it used. Whatever goes wrong, and that the process ends, is an outcome."""
     said = ""
     try:
-        async with aclosing(model.stream(request)) as deltas:
+        async with stop.interrupts(), aclosing(model.stream(request)) as deltas:
             async for delta in deltas:
                 if isinstance(delta, TextDelta):
                     said += delta.text
                 elif isinstance(delta, Usage):
                     heard(delta)
-    except asyncio.CancelledError:
+    except Stopped:
         return Reply(said, "released")
     except ModelError as failure:
         return Reply(said, "failed", TurnError(code=failure.code, message=failure.message))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from asgiref.sync import sync_to_async
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from access.limits import Payer, accounts_by_day
 from history import conversations, titles
 from history.models import Conversation
 from llm.demo import DemoModel
@@ -112,6 +114,35 @@ async def test_a_call_for_a_title_that_is_broken_off_because_the_process_ends_is
 
     told = await sync_to_async(lambda: list(Conversation.objects.values_list("titling_since", "last_seq")))()
     assert told == [(None, len(folded.log) + 2)]
+
+
+async def test_a_call_for_a_title_that_was_never_made_is_made_after_the_next_answer(
+    stage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process was told to end just before it. Nothing is told of it, now or later."""
+    on = await stage([says("In 1969."), says("Yes."), says("The first moon landing")])
+    claimed, go = threading.Event(), threading.Event()
+
+    def slowly(payer: Payer) -> tuple[int, ...]:
+        claimed.set()
+        go.wait(20)
+        return accounts_by_day(payer)
+
+    monkeypatch.setattr("streaming.titles.accounts_by_day", slowly)
+    await on.send("When was the moon landing?")
+    folded = await on.watch(until=has_ended())
+    await asyncio.to_thread(claimed.wait, 20)
+
+    async def meanwhile() -> None:
+        go.set()
+
+    await asyncio.gather(on.engine.titles.end(patience=20.0), meanwhile())
+    left = await Conversation.objects.values_list("is_titled", "titling_since", "last_seq").aget()
+    await on.send("Really?")
+    again = await on.watch(until=lambda folded: folded.state.get("title") == "The first moon landing")
+
+    assert left == (False, None, len(folded.log))
+    assert [log["outcome"] for log in logs(again) if log["usage_id"] == "title"] == ["completed"]
 
 
 async def test_a_conversation_that_has_its_title_is_left_alone_after_every_other_answer(stage: Any) -> None:
