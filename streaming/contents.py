@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from access.contents import require_contents
+from access.contents import content_for
 from access.principals import Principal
 from history.connections import AWAY
-from history.contents import content_of
 from history.events import Kind
 from streaming.database import patiently
 from streaming.errors import Busy
@@ -26,15 +24,10 @@ async def with_contents(frames: Showing, *, conversation_id: UUID, principal: Pr
     async with aclosing(frames):
         async for frame in frames:
             if isinstance(frame, Event) and frame.kind == Kind.COMPLETION_LOG and frame.data.get("has_content"):
-                read = partial(_read, conversation_id, seq=frame.seq, principal=principal)
+                read = partial(content_for, principal, conversation_id, seq=frame.seq)
                 try:
                     content = await patiently(read)
                 except AWAY as error:
                     raise Busy from error
                 frame = msgspec.structs.replace(frame, data={**frame.data, "content": content})
             yield frame
-
-
-def _read(conversation_id: UUID, *, seq: int, principal: Principal) -> dict[str, Any] | None:
-    require_contents(principal)
-    return content_of(conversation_id, seq=seq)

@@ -12,12 +12,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from access import selectors
-from access.contents import may_read_contents, require_contents
+from access.contents import content_for, may_read_contents, require_contents
 from chat.rest.api import ApiView
 from chat.rest.paging import Pages
 from chat.rest.serializers import CompletionLogOut, CompletionLogQuery, DownloadQuery, WholeCompletionLogOut
 from history import log
-from history.contents import content_of
 from history.errors import NotFound
 from history.events import Kind
 from history.models import Event
@@ -63,7 +62,7 @@ class CompletionLogDetail(ApiView):
             require_contents(self.principal)
         shape = CompletionLogOut
         if may_read_contents(self.principal):
-            shape, told["content"] = WholeCompletionLogOut, content_of(conversation_id, seq=seq)
+            shape, told["content"] = WholeCompletionLogOut, content_for(self.principal, conversation_id, seq=seq)
         answer = Response(shape(told).data)
         if asked.validated_data["download"]:
             answer["Content-Disposition"] = f'attachment; filename="{told["filename"]}"'

@@ -68,6 +68,21 @@ async def test_who_asks_and_may_gets_what_was_asked_and_answered_live_and_later(
     assert all(log["has_content"] for log in logs(plain))
 
 
+async def test_whoever_is_shown_contents_is_noted(stage: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """S8."""
+    caplog.set_level("INFO", logger="access.contents")
+    on = await stage([says("Hello.")])
+    await allow(on)
+    await on.send()
+    plain = await on.watch(until=has_ended())
+
+    await whole(on)
+
+    [seq] = [seq for seq, event in plain.log.items() if event["kind"] == "completion_log"]
+    noted = [record.getMessage() for record in caplog.records if record.name == "access.contents"]
+    assert noted == [f"user {on.user.pk} reads completion log {seq} of conversation {on.conversation_id}"]
+
+
 async def test_who_may_not_is_told_so_instead(stage: Any) -> None:
     on = await stage([says("Hello.")])
     await on.send()

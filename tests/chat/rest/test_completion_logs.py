@@ -103,6 +103,28 @@ def test_the_content_is_for_those_who_may_read_it(ada: Client, user: User, addre
     assert "Grüß dich 👀" in file.content.decode()
 
 
+def notes(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Who is noted as having read what."""
+    return [record.getMessage() for record in caplog.records if record.name == "access.contents"]
+
+
+def test_whoever_reads_a_content_is_noted_and_nobody_else(
+    ada: Client, user: User, conversation: Conversation, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S8."""
+    caplog.set_level("INFO")
+    without, *_, first = found(ada, address)
+    ada.get(f"{address}{first}/")
+    allow(user)
+    ada.get(f"{address}{without}/")
+    before = notes(caplog)
+
+    ada.get(f"{address}{first}/")
+
+    assert before == []
+    assert notes(caplog) == [f"user {user.pk} reads completion log {first} of conversation {conversation.pk}"]
+
+
 def test_of_a_log_without_content_nothing_is_kept(ada: Client, user: User, address: str) -> None:
     allow(user)
 
