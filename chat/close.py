@@ -18,7 +18,7 @@ class Close(IntEnum):
 
     INTERNAL = 1011, "Something went wrong on the server. Reconnect with back-off, from the last cursor."
     RESTART = 1012, "The server restarts. Reconnect at once, from the last cursor."
-    BAD_REQUEST = 4400, "The cursor is not one. Connect without it."
+    BAD_REQUEST = 4400, "The cursor, or what else the address asks for, is not one. Connect without it."
     UNAUTHENTICATED = 4401, "Not signed in, or not any more. Sign in, then connect from the last cursor."
     FORBIDDEN = 4403, "This API key may not read. Do not come back with it."
     NOT_FOUND = 4404, "There is no such conversation, or it was deleted. Do not come back."
@@ -26,6 +26,7 @@ class Close(IntEnum):
 
 BY_CODE = {
     "invalid_cursor": Close.BAD_REQUEST,
+    "invalid_request": Close.BAD_REQUEST,
     "unauthenticated": Close.UNAUTHENTICATED,
     "access_ended": Close.UNAUTHENTICATED,
     "forbidden": Close.FORBIDDEN,

@@ -50,9 +50,9 @@ class ConversationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # cha
         self._is_over = False
         self._conversation_id: UUID = self.scope["url_route"]["kwargs"]["conversation_id"]
         try:
-            asked = parse_qs(self.scope["query_string"].decode("latin-1"))
-            self._whole = asked.get("logs") == ["content"]
-            self._principal = await in_thread(_admit, self.scope, self._conversation_id, whole=self._whole)
+            asked = parse_qs(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+            self._whole = "logs" in asked
+            self._principal = await in_thread(_admit, self.scope, self._conversation_id, logs=asked.get("logs"))
             after = parse(asked.get("after", [""])[0])
         except OriginRefused:
             await self.close()
@@ -149,12 +149,14 @@ def _message(frame: ServerFrame) -> dict[str, str]:
     return {"type": "websocket.send", "text": encode(frame)}
 
 
-def _admit(scope: dict[str, Any], conversation_id: UUID, *, whole: bool) -> Principal:
-    """`whole`: with the contents of completion logs."""
+def _admit(scope: dict[str, Any], conversation_id: UUID, *, logs: list[str] | None) -> Principal:
+    """`logs`: what the address says of the contents of completion logs, if it does."""
     principal = principal_for_scope(scope)
     principal.require(Scope.READ)
     selectors.conversation(principal, conversation_id)
-    if whole:
+    if logs is not None:
+        if logs != ["content"]:
+            raise InvalidRequest("logs is content, or left out.")
         require_contents(principal)
     return principal
 

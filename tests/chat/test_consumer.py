@@ -25,11 +25,13 @@ from history import conversations
 from history.errors import ChatError, NotFound
 from llm.types import Finish, TextDelta
 from streaming.database import ORDERERS, in_order_thread
-from streaming.errors import Draining, InvalidCursor
+from streaming.errors import Draining, InvalidCursor, InvalidRequest
 from tests.streaming.away import failing
 from tests.streaming.conftest import has_ended
 
-END_THE_SOCKET: list[type[ChatError]] = [Unauthenticated, AccessEnded, Forbidden, NotFound, InvalidCursor, Draining]
+END_THE_SOCKET: list[type[ChatError]] = [
+    Unauthenticated, AccessEnded, Forbidden, NotFound, InvalidCursor, InvalidRequest, Draining,
+]  # fmt: skip
 """Whatever opening and following may raise."""
 WAIT = 20.0
 """How long a machine that has much else to do may take for an answer, in seconds."""
@@ -51,14 +53,22 @@ def socket(conversation_id: UUID, *, key: str, query: str = "") -> WebsocketComm
 @pytest.mark.usefixtures("async_db")
 @pytest.mark.parametrize("scopes", [(), (Scope.CHAT,), (Scope.CHAT, Scope.ADMIN)], ids=",".join)
 async def test_a_key_that_may_not_read_sees_nothing(scopes: tuple[Scope, ...]) -> None:
-    await is_forbidden(*await sync_to_async(new_conversation)(scopes))
+    await is_refused(*await sync_to_async(new_conversation)(scopes))
 
 
 @pytest.mark.usefixtures("async_db")
 async def test_contents_of_completion_logs_are_for_those_who_may_read_them() -> None:
     conversation_id, key = await sync_to_async(new_conversation)((Scope.READ,))
 
-    await is_forbidden(conversation_id, key, query="?logs=content")
+    await is_refused(conversation_id, key, query="?logs=content")
+
+
+@pytest.mark.usefixtures("async_db")
+@pytest.mark.parametrize("query", ["?logs=all", "?logs=", "?logs=content&logs=content"])
+async def test_an_address_that_asks_for_what_there_is_not_is_refused(query: str) -> None:
+    wrong = ("invalid_request", Close.BAD_REQUEST)
+
+    await is_refused(*await sync_to_async(new_conversation)((Scope.READ,)), query=query, told=wrong)
 
 
 async def has_caught_up(viewer: WebsocketCommunicator) -> None:
@@ -67,7 +77,9 @@ async def has_caught_up(viewer: WebsocketCommunicator) -> None:
         pass
 
 
-async def is_forbidden(conversation_id: UUID, key: str, *, query: str = "") -> None:
+async def is_refused(
+    conversation_id: UUID, key: str, *, query: str = "", told: tuple[str, Close] = ("forbidden", Close.FORBIDDEN)
+) -> None:
     """The socket opens, says so and closes."""
     refused = socket(conversation_id, key=key, query=query)
 
@@ -75,8 +87,8 @@ async def is_forbidden(conversation_id: UUID, key: str, *, query: str = "") -> N
     said = await refused.receive_json_from(timeout=WAIT)
     closed = await refused.receive_output(timeout=WAIT)
 
-    assert (said["type"], said["code"]) == ("error", "forbidden")
-    assert closed == {"type": "websocket.close", "code": Close.FORBIDDEN}
+    assert (said["type"], said["code"]) == ("error", told[0])
+    assert closed == {"type": "websocket.close", "code": told[1]}
 
 
 @pytest.mark.parametrize("error", END_THE_SOCKET)
