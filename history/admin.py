@@ -37,9 +37,11 @@ class ConversationAdmin(LogAdmin):
 
     list_display = ("short_id", "when", "named_", "owner", "last_seq", "active", "updated")
     list_select_related = ("owner",)
-    list_filter = (RecentFilter,)
+    list_filter = (RecentFilter, "archived")
     ordering = ("-created_at", "-id")
-    fields = ("id", "title", "owner", "last_seq", "active", "created_at", "updated_at", "all_turns", "all_events")
+    fields = (
+        "id", "title", "owner", "archived", "last_seq", "active", "created_at", "updated_at", "all_turns", "all_events",
+    )  # fmt: skip
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:

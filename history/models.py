@@ -54,6 +54,7 @@ class Conversation(models.Model):
                 fields=["owner", "-updated_at", "-id"], condition=Q(ephemeral=False), name="conversation_of_owner_kept"
             ),
             models.Index(fields=["updated_at"], condition=Q(ephemeral=True), name="conversation_ephemeral"),
+            models.Index(fields=["-created_at", "-id"], condition=Q(archived=True), name="conversation_archived"),
             models.Index(
                 fields=["titling_since"], condition=Q(titling_since__isnull=False), name="conversation_being_titled"
             ),

@@ -45,12 +45,18 @@ CASE n %% 3 WHEN 0 THEN 'failed' ELSE 'completed' END, 1, '', '', 0, 0, 0, 0, {a
 FROM numbers, verbatim_history_conversation c
 """
 
+CONVERSATIONS = """
+INSERT INTO verbatim_history_conversation (id, owner_id, title, last_seq, archived, created_at, updated_at)
+{numbers} SELECT {uuid}, u.id, '', 0, n %% 10000 = 0, {ago}, {ago} FROM numbers, auth_user u WHERE u.username = 'ada'
+"""
+
 
 def fill(statement: str, *, first: int, last: int) -> None:
     """Rows number `first` to `last`, one per second, the last one now."""
     ago, uuid = AGO[connection.vendor], UUID[connection.vendor]
     with connection.cursor() as cursor:
-        cursor.execute(statement.format(numbers=NUMBERS, ago=ago, uuid=uuid), [first, last, last])
+        times = [last] * statement.count("{ago}")
+        cursor.execute(statement.format(numbers=NUMBERS, ago=ago, uuid=uuid), [first, last, *times])
 
 
 class Work:
@@ -107,10 +113,16 @@ EVENT_QUERIES = [
 EVENT_QUERIES += ["q=word", "q=absent", f"q={uuid4()}", "q=2020-01-01"]
 TURN_QUERIES = ["", "p=100", "status__exact=failed", "status__exact=running", "model=model-1", "age=720", "age=1"]
 TURN_QUERIES += ["q=absent", f"q={uuid4()}", "q=2020-01-01", "age=1&status__exact=failed"]
+CONVERSATION_QUERIES = ["", "p=100", "archived__exact=1", "archived__exact=0", "age=1", "age=1&archived__exact=1"]
 
 
 @pytest.mark.parametrize(
-    ("model", "statement", "queries"), [("event", EVENTS, EVENT_QUERIES), ("turn", TURNS, TURN_QUERIES)]
+    ("model", "statement", "queries"),
+    [
+        ("event", EVENTS, EVENT_QUERIES),
+        ("turn", TURNS, TURN_QUERIES),
+        ("conversation", CONVERSATIONS, CONVERSATION_QUERIES),
+    ],
 )
 def test_a_list_costs_the_same_on_many_rows_as_on_few(
     admin_client: Client, conversation: Conversation, model: str, statement: str, queries: list[str]
@@ -119,6 +131,7 @@ def test_a_list_costs_the_same_on_many_rows_as_on_few(
     few = {query: ask(admin_client, model, query) for query in queries}
     conversation.events.all().delete()
     conversation.turns.all().delete()
+    Conversation.objects.exclude(pk=conversation.pk)._raw_delete(connection.alias)
     fill(statement, first=1, last=MANY)
     many = {query: ask(admin_client, model, query) for query in queries}
 
@@ -181,6 +194,23 @@ def test_a_conversation_is_found_by_id_owner_title_turn_request_and_words(
 
     for term in (asked.conversation_id, "ada", "Holidays", "safj", asked.pk, asked.request_id, "naïve"):
         assert found(admin_client, "conversation", f"q={term}") == [str(asked.conversation_id)]
+
+
+def test_conversations_that_were_put_away_are_found_and_told(admin_client: Client, user: User) -> None:
+    away, here = conversations.create(user.pk), conversations.create(user.pk)
+    conversations.change(away.pk, archived=True)
+
+    pages = [
+        admin_client.get(reverse("admin:verbatim_history_conversation_change", args=[each.pk])).content.decode()
+        for each in (away, here)
+    ]
+
+    assert found(admin_client, "conversation", "archived__exact=1") == [str(away.pk)]
+    assert found(admin_client, "conversation", "archived__exact=0") == [str(here.pk)]
+    listed = admin_client.get(reverse("admin:verbatim_history_conversation_changelist")).content.decode()
+    icons = [re.findall(r"field-archived.*?icon-(\w+)", page, re.DOTALL) for page in pages]
+    assert icons == [["yes"], ["no"]]
+    assert 'href="?archived__exact=1"' in listed
 
 
 def test_words_are_looked_for_within_the_other_filters(admin_client: Client, asked: Turn) -> None:
