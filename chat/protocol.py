@@ -105,7 +105,7 @@ def _errors() -> Iterable[tuple[str, str]]:
 
 def _turn_errors() -> Iterable[tuple[str, str]]:
     """Whatever can be in `turn_ended`: the model failed, its profile is gone, or the server is to blame."""
-    classes: list[type[Any]] = [*_below(ModelError), UnknownModel]
+    classes: list[type[Any]] = [ModelError, *_below(ModelError), UnknownModel]
     said = {error.code: _said(error) for error in classes}
     said |= {error.code: error.message for error in vars(ends).values() if isinstance(error, TurnError)}
     for code, sentence in sorted(said.items()):

@@ -17,7 +17,7 @@ from llm.errors import Malformed
 from streaming import frames
 from streaming.errors import Draining
 from streaming.play import BROKEN_OFF
-from web.statuses import STATUS
+from web.statuses import OF_FAILED_TURN, STATUS
 
 DOCUMENT = (settings.BASE_DIR / "PROTOCOL.md").read_text(encoding="utf-8")
 
@@ -63,6 +63,7 @@ def test_every_code_with_which_a_turn_can_fail_is_listed_once() -> None:
     assert len(listed) == len(set(listed))
     assert set(listed) >= (made - never_shown) | {UnknownModel.code, Malformed.code}
     assert {"internal", "interrupted"} <= made
+    assert set(listed) == set(OF_FAILED_TURN)
 
 
 def test_every_code_that_the_prose_names_exists() -> None:
