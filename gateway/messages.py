@@ -16,6 +16,8 @@ from llm.types import AssistantMessage, ImagePart, Message, Part, TextPart, Tool
 MOST = 2_048
 """Messages of a request. Those that were said before are stored while the user's other requests wait."""
 MOST_CALLS = 128
+MOST_PARTS = 512
+"""Parts of one message: each is looked at for itself, and goes to the model as one."""
 IMAGE = re.compile(r"https://\S+|data:image/[\w.+-]+;base64,[A-Za-z0-9+/]+=*", re.ASCII | re.IGNORECASE)
 
 
@@ -35,7 +37,7 @@ class PartIn(msgspec.Struct, frozen=True, kw_only=True):
     image_url: ImageUrl | None = None
 
 
-Content: TypeAlias = str | tuple[PartIn, ...]
+Content: TypeAlias = str | Annotated[tuple[PartIn, ...], Meta(max_length=MOST_PARTS)]
 
 
 class FunctionIn(msgspec.Struct, frozen=True):
@@ -142,12 +144,14 @@ def _read(messages: Sequence[MessageIn], *, continues: bool) -> Iterator[UserMes
     """The messages but for what the caller tells the model, and those that say nothing."""
     waiting: dict[str, str] = {}
     """The calls that may be answered now: their tools by their ids."""
+    answered: set[str] = set()
+    """Those that were."""
     has_begun = False
     for at, message in enumerate(messages):
         where = f"messages[{at}]"
         match message:
             case UserIn(content=content):
-                waiting, has_begun = {}, True
+                waiting, answered, has_begun = {}, set(), True
                 parts = _parts(content, where=where)
                 text = "".join(part.text for part in parts if isinstance(part, TextPart))
                 is_more = any(not isinstance(part, TextPart) for part in parts)
@@ -157,16 +161,19 @@ def _read(messages: Sequence[MessageIn], *, continues: bool) -> Iterator[UserMes
                 calls = tuple(
                     ToolCall(id=c.id, name=c.function.name, arguments=c.function.arguments) for c in told or ()
                 )
-                waiting, has_begun = {call.id: call.name for call in calls}, True
+                waiting, answered, has_begun = {call.id: call.name for call in calls}, set(), True
                 text = _text(message.content or message.refusal or "", where=where)
                 if text or calls:
                     yield AssistantMessage(text=text, tool_calls=calls)
             case ToolIn(tool_call_id=call_id, content=content):
+                if call_id in answered:
+                    raise BadParameter("There is an answer to this call already.", param=f"{where}.tool_call_id")
                 if call_id not in waiting and (has_begun or not continues):
                     sentence = (
                         "A tool's message must follow the assistant's message with the tool_calls that it answers."
                     )
                     raise BadParameter(sentence, param=f"{where}.tool_call_id")
+                answered.add(call_id)
                 yield ToolMessage(
                     tool_call_id=call_id, name=waiting.pop(call_id, ""), content=_text(content, where=where)
                 )
@@ -195,7 +202,8 @@ def _image(told: ImageUrl, *, where: str) -> ImagePart:
     if not IMAGE.fullmatch(told.url):
         sentence = "An image is an https address, or a data URL: data:image/<type>;base64,<data>."
         raise BadParameter(sentence, param=f"{where}.url")
-    return ImagePart(url=told.url, detail=told.detail)
+    scheme, _, rest = told.url.partition(":")  # in capitals it is as good, but not to all who are handed it
+    return ImagePart(url=f"{scheme.lower()}:{rest}", detail=told.detail)
 
 
 def _text(content: Content, *, where: str) -> str:

@@ -181,6 +181,21 @@ async def test_viewers_are_told_that_there_is_an_image_without_its_bytes(door: A
     assert heard.parts[1] == ImagePart(url=large)
 
 
+@pytest.mark.parametrize(("told", "passed_on"), [
+    ("HTTPS://Example.org/A.png", "https://Example.org/A.png"),
+    ("DATA:image/GIF;base64,R0lGODlhAQABAAAAACw=", "data:image/GIF;base64,R0lGODlhAQABAAAAACw="),
+])  # fmt: skip
+async def test_the_scheme_of_an_images_address_is_passed_on_as_everybody_knows_it(
+    door: Any, told: str, passed_on: str
+) -> None:
+    at = await door([says("A pixel.")])
+
+    await at.ask(user(image(image_url={"url": told})))
+
+    [message] = at.on.model.requests[-1].messages
+    assert message.parts == (ImagePart(url=passed_on),)
+
+
 async def test_an_image_alone_is_a_message(door: Any) -> None:
     at = await door([says("A pixel.")])
 
@@ -231,11 +246,12 @@ IMPROPER: list[tuple[Any, str, str]] = [
     ([*SAY_HI, {"role": "assistant", "content": "Hello."}], "messages", "The last message must be"),
     ([*SAY_HI, TOOL], "messages[1].tool_call_id", "A tool's message must follow"),
     ([*SAY_HI, ASKED, {**TOOL, "tool_call_id": "c9"}], "messages[2].tool_call_id", "A tool's message must follow"),
-    ([*SAY_HI, ASKED, TOOL, TOOL], "messages[3].tool_call_id", "A tool's message must follow"),
+    ([*SAY_HI, ASKED, TOOL, TOOL], "messages[3].tool_call_id", "There is an answer to this call"),
     ([*SAY_HI, ASKED, *SAY_HI, TOOL], "messages[3].tool_call_id", "A tool's message must follow"),
     ([ASKED, TOOL], "messages", "At least one user message is required."),
     (SAY_HI * 2_049, "messages", "Expected `array` of length <= 2048"),
     ([{**ASKED, "tool_calls": [CALL] * 129}, *SAY_HI], "messages[0].tool_calls", "Expected `array` of length <= 128"),
+    (user(*[{"type": "text", "text": "x"}] * 513), "messages[0].content", "Expected `array` of length <= 512"),
 ]  # fmt: skip
 
 

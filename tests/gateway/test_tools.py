@@ -196,6 +196,22 @@ async def test_an_answer_to_no_call_is_refused_whatever_is_said_after_it(door: A
     assert "'c9'" in refused.value.message
 
 
+async def test_two_answers_to_one_call_are_refused(door: Any) -> None:
+    """Also where the call itself is not sent again."""
+    at = await door([THEIRS])
+    first = await at.client.chat.completions.with_raw_response.create(model="demo", messages=SAY_HI, tools=[LOOK_UP])
+    answer = {"role": "tool", "tool_call_id": "c0", "content": "Good."}
+
+    with pytest.raises(openai.BadRequestError) as refused:
+        await at.ask(
+            [answer, {**answer, "content": "Bad."}],
+            extra_headers={"X-Verbatim-Conversation-ID": first.headers["X-Verbatim-Conversation-ID"]},
+        )
+
+    assert (refused.value.param, refused.value.code) == ("messages[1].tool_call_id", "invalid_value")
+    assert len(at.on.model.requests) == 1
+
+
 IMPROPER: list[tuple[dict[str, Any], str]] = [
     ({"tools": [{"type": "custom"}]}, "tools[0].type"),
     ({"tools": [{"type": "function"}]}, "tools[0].type"),
