@@ -28,6 +28,10 @@ ON_DISCONNECT = "X-Verbatim-On-Disconnect"
 SENTENCE = 500
 """How much is said of a field that is wrong: the sentence repeats its value."""
 WHERE = " - at `$"
+WHOLE = ("max_tokens", "max_completion_tokens", "seed", "n", "top_logprobs")
+"""The integers. 5.0 is one too, as JSON Schema has it."""
+EXACT = 2**53
+"""From here on a number with a point may stand for its neighbours as well."""
 UNSUPPORTED = {
     "logprobs": "Log probabilities are not stored.",
     "top_logprobs": "Log probabilities are not stored.",
@@ -147,6 +151,8 @@ def asked_in(body: Json, *, headers: Mapping[str, str]) -> Asked:
 
 
 def _told(body: Json) -> ChatCompletionRequest:
+    if isinstance(body, dict):
+        body = body | {name: int(body[name]) for name in WHOLE if _is_whole(body.get(name))}
     try:
         return msgspec.convert(body, ChatCompletionRequest)
     except msgspec.ValidationError as error:
@@ -154,6 +160,11 @@ def _told(body: Json) -> ChatCompletionRequest:
         told, _, where = sentence.rpartition(WHERE)  # the last: a value that is repeated before may look like it
         code: Fault = "missing_required_parameter" if "missing required field" in sentence else "invalid_value"
         raise BadParameter(sentence[:SENTENCE], param=where.strip(".`") if told else None, code=code) from None
+
+
+def _is_whole(value: Json) -> bool:
+    """Whether it is a whole number with a point."""
+    return isinstance(value, float) and value.is_integer() and abs(value) < EXACT
 
 
 def _sampling(told: ChatCompletionRequest) -> Sampling | None:

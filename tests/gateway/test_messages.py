@@ -13,7 +13,7 @@ from django.test import Client, override_settings
 from history.models import Event, Turn
 from llm import types as llm
 from llm.scripted import says
-from llm.types import ImagePart, Sampling, TextPart, ToolCall
+from llm.types import ImagePart, TextPart, ToolCall
 from streaming.follow import follow
 from streaming.frames import CaughtUp, encode
 from tests.asgi import ask
@@ -202,27 +202,6 @@ async def test_an_image_alone_is_a_message(door: Any) -> None:
     await at.ask([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": PIXEL}}]}])
 
     assert told(at.on) == (llm.UserMessage(text="", parts=(ImagePart(url=PIXEL),)),)
-
-
-async def test_sampling_is_passed_on_and_what_is_unknown_is_ignored(door: Any) -> None:
-    """A3.15."""
-    at = await door([says("Hi.")])
-    chosen: Any = {"temperature": 0.5, "top_p": 0.9, "seed": 7, "presence_penalty": 1.0, "frequency_penalty": -1.0}
-    chosen |= {"logit_bias": {"50256": -100}, "response_format": {"type": "json_object"}, "reasoning_effort": "low"}
-
-    await at.ask(
-        **chosen,
-        max_tokens=5,
-        max_completion_tokens=9,
-        stop="END",
-        user="u",
-        store=False,
-        metadata={},
-        extra_body={"x": 1},
-    )
-
-    sampling = Sampling(**{**chosen, "logit_bias": {"50256": -100.0}}, max_tokens=9, stop=("END",))
-    assert at.on.model.requests[0].sampling == sampling
 
 
 def user(*parts: Any) -> Any:
