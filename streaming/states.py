@@ -41,13 +41,17 @@ class States:
                 self._rung.set()
 
     async def keep(self) -> None:
-        """Look, as long as the process lives."""
+        """Look as long as the process lives: at what was heard of and, however much that is, at all once in a while."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + chat_settings().position_poll
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(chat_settings().position_poll):
+                async with asyncio.timeout_at(due):
                     await self._rung.wait()
             self._rung.clear()
-            asked, self._heard = self._heard or set(self._tails), set()
+            asked, self._heard = self._heard, set()
+            if loop.time() >= due:
+                asked, due = set(self._tails), loop.time() + chat_settings().position_poll
             try:
                 await self._look(asked)
             except Exception:  # the top of a task that must go on whatever one look meets

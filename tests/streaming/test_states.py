@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -137,3 +137,28 @@ async def test_what_nobody_has_told_of_is_seen_after_a_while(stage: Any, setting
 
     assert folded.state["title"] == "By hand"
     assert (await in_thread(positions.positions, [on.conversation_id])) == {on.conversation_id: 0}
+
+
+async def test_all_are_looked_at_once_in_a_while_however_much_is_heard_of_some(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody has told of is in a conversation in which nothing else happens; elsewhere something always does."""
+    settings.CHAT = {"POSITION_POLL": 0.2}
+    busy, calm = Tail(uuid4()), Tail(uuid4())
+    kept = States({tail.conversation_id: tail for tail in (busy, calm)})
+    seen = asyncio.Event()
+
+    async def look(self: States, asked: Iterable[UUID]) -> None:
+        if calm.conversation_id in asked:
+            seen.set()
+        self.hear([busy.conversation_id])
+
+    monkeypatch.setattr(States, "_look", look)
+    kept.hear([busy.conversation_id])
+
+    keeping = asyncio.create_task(kept.keep())
+    try:
+        async with asyncio.timeout(5):
+            await seen.wait()
+    finally:
+        keeping.cancel()
