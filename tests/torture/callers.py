@@ -194,6 +194,19 @@ async def stop(world: World, turn: str, *, member: Member) -> None:
     world.note(StopAsked(turn=turn, process=process, began=began, outcome=outcome, code=code))
 
 
+async def change(world: World, conversation: str, *, member: Member, **fresh: object) -> None:
+    """Give a conversation another title, or put it away. Whether that was done is seen in the end."""
+    address = f"{member.url}/api/v1/conversations/{conversation}/"
+    world.asking[conversation] += 1
+    try:
+        async with asyncio.timeout(OPENING), world.http.patch(address, headers=world.headers, json=fresh) as response:
+            await response.read()
+    except GONE:
+        pass
+    finally:
+        world.asking[conversation] -= 1
+
+
 def _code(text: str) -> str:
     """The code in the body of an error: its own, or at the beginning of lightspeed's cause."""
     try:

@@ -7,12 +7,15 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
+from typing import Any
 
 from tests.torture.cluster import CHAT
 from tests.torture.records import ClientLog
 from tests.torture.world import World
 from verbatim_client import AsyncRemoteConversation, Delta, Event, Frame, Log, Piece, VerbatimError, Withdrawn
 from verbatim_client.log import DRAFT_ENDING
+from verbatim_client.stats import Stats
 from verbatim_client.telling import Telling
 
 RETRY = 0.2
@@ -111,8 +114,15 @@ class PythonClient:
             draft=list(log.draft.pieces) if log.draft is not None else [],
             told={turn: "".join(self._told[turn]) for turn in self.ended if turn in self._told},
             left=left,
+            stats=asdict(self._attached.stats if self._attached is not None else Stats()),
+            state=self.state,
         )
         self.world.note(record)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What it was shown beside the log."""
+        return dict(self._attached.state) if self._attached is not None else {}
 
     async def _look(self, entered: AsyncRemoteConversation) -> None:
         async with entered as conversation:

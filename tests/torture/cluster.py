@@ -37,6 +37,8 @@ CHAT: Mapping[str, Any] = {
     "STALL_TIMEOUT": 2.0,
     "MAX_TURNS_PER_USER": 10_000,
     "TOOLS": tools.PATHS,
+    "TITLES": True,
+    "DEFAULT_PROFILE": "scripted",
 }
 """Everything is short, so that much can go wrong in an hour; but for the poll behind the doorbell, which is slow, so
 that viewers who hear nothing of it are seen to be late."""
@@ -235,7 +237,13 @@ async def _connect(
     await member.front.open()
     member.to_provider.to = provider.port
     await member.to_provider.open()
-    member.env["OPENAI_BASE_URL"] = provider.base_url.replace(f":{provider.port}/", f":{member.to_provider.port}/")
+    profile = {
+        "name": "scripted",
+        "base_url": provider.base_url.replace(f":{provider.port}/", f":{member.to_provider.port}/"),
+        "prices": {"input": "1.5", "output": "6"},
+    }
+    told = {**json.loads(member.env["CHAT_OVERRIDES"]), "PROFILES": [profile]}
+    member.env["CHAT_OVERRIDES"] = json.dumps(told)
     if redis is not None:
         member.to_redis.to = redis.port
         await member.to_redis.open()

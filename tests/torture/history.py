@@ -28,7 +28,7 @@ ids. A *tag* is a word that stands in one user message and nowhere else; by it t
 | `logged` | at the end: a line of a server's log |
 | `client_log` | the Python client leaves, or is there when all is quiet |
 | `quiescent` | no fault lasts, nobody is away who wants to come back, all had its time: the state follows |
-| `conversation_row`, `turn_row`, `event_row`, `batch_row` | after that: the rows of the database |
+| `conversation_row`, `turn_row`, `event_row`, `batch_row`, `state_row` | after that: the rows of the database |
 | `fresh_read` | after that: the frames for a new viewer of a conversation, on each process, until `caught_up` |
 
 Frames are those of the transport, decoded. `websocket` and `sse` (of a conversation, or of a turn): the native frame.

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from tests.torture.checker import Predicate, asking, showing, storing, surviving, telling
+from tests.torture.checker import Predicate, asking, counting, showing, storing, surviving, telling
 from tests.torture.cluster import Database
 from tests.torture.records import State
 from tests.torture.report import verdict
@@ -115,6 +115,9 @@ PREY = (
     Prey("truncated_is_completed", [storing.completed_means_complete], ["cut"], scripts=["stops-short"]),
     Prey("no_limit_of_rounds", [surviving.tools_are_limited], ["cut"], scripts=["for-ever"]),
     Prey("ends_what_it_takes_over", [storing.completed_means_complete], ["kill"], ["mid_text"], database="postgres"),
+    Prey("tells_no_lost_calls", [counting.every_call_is_told_once], ["kill"], ["mid_text"]),
+    Prey("adds_to_nothing", [counting.snapshots_are_what_the_records_add_up_to], ["cut"], database="postgres"),
+    Prey("never_looks_beside", [showing.what_is_shown_beside_the_log_is_stored], ["retry"]),
 )
 NAMES = tuple(prey.name for prey in PREY)
 

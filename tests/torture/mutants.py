@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from inspect import isfunction, signature
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +18,7 @@ from django.db.models.functions import Now
 
 import tests.torture.stage  # noqa: F401 -- they run on it
 from config.asgi import application as application  # sets Django up, which the imports below need
-from history import batches, committed, compaction, log, status, takeover
+from history import batches, calls, committed, compaction, log, status, takeover
 from history.conf import chat_settings
 from history.events import TurnEnded, TurnRestarted
 from history.models import ACTIVE, Conversation, Event, Turn
@@ -36,20 +35,11 @@ from streaming.keeper import Keeper
 from streaming.orders import Order
 from streaming.play import Hop
 from streaming.pulse import Pulse, elapsed
+from streaming.states import States
 from streaming.tasks import Tasks
 from tests.torture.cluster import MUTANT
+from tests.torture.putting import put
 from tools.toolbox import Toolbox
-
-
-def put(owner: Any, name: str, value: Any) -> None:
-    """Put it in the place of something. Raises `AttributeError` if there is nothing of that name any more, and
-    `TypeError` if it cannot be called as that is."""
-    there = getattr(owner, name)
-    if isfunction(there):
-        given = signature(there).parameters.values()
-        named = {each.name: None for each in given if each.kind is each.KEYWORD_ONLY}
-        signature(value).bind(*(None for each in given if each.kind is each.POSITIONAL_OR_KEYWORD), **named)
-    setattr(owner, name, value)
 
 
 def no_fence() -> None:
@@ -208,8 +198,8 @@ class Unlocked:
         events = Event.objects.filter(conversation_id=id)
         asked = events.filter(kind="user_message").order_by("-seq").values_list("turn_id", flat=True).first()
         greatest = events.aggregate(greatest=Max("seq"))["greatest"] or 0
-        row = rows.values_list("pk", "title", Now()).first()
-        return row and (row[0], greatest, row[1], row[2], asked)
+        row = rows.values_list("pk", "title", "ephemeral", Now()).first()
+        return row and (row[0], greatest, *row[1:], asked)
 
 
 def retries_after_content() -> None:
@@ -252,7 +242,23 @@ def ends_what_it_takes_over() -> None:
     put(Keeper, "_go_on", go_on)
 
 
-async def _for_ever(self: Hub) -> None:
+def tells_no_lost_calls() -> None:
+    """What was asked by a process that is gone is forgotten."""
+    put(compaction, "lost_call", lambda place, asked: None)
+    put(takeover, "lost_call", lambda place, asked: None)
+
+
+def adds_to_nothing() -> None:
+    """Every snapshot is of one call."""
+    put(calls, "newest", lambda conversation_id: None)
+
+
+def never_looks_beside() -> None:
+    """Who is there hears nothing of another title, or that a turn is over, but in the log."""
+    put(States, "keep", _for_ever)
+
+
+async def _for_ever(self: object) -> None:
     await Future()
 
 
@@ -287,6 +293,9 @@ MUTANTS: dict[str, Callable[[], None]] = {
         truncated_is_completed,
         no_limit_of_rounds,
         ends_what_it_takes_over,
+        tells_no_lost_calls,
+        adds_to_nothing,
+        never_looks_beside,
     )
 }
 

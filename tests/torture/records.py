@@ -115,7 +115,7 @@ class Disconnected(Record, frozen=True, tag="disconnected"):
 
 class ClientLog(Record, frozen=True, tag="client_log"):
     """What the Python client has of a conversation when it leaves, or when all is quiet: its events in order, the draft
-    and, by turn, what it has told of the answers that have ended."""
+    and, by turn, what it has told of the answers that have ended; the newest `stats`, and the `state` by key."""
 
     viewer: str
     conversation: str
@@ -123,6 +123,8 @@ class ClientLog(Record, frozen=True, tag="client_log"):
     draft: list[tuple[str, str]]
     told: dict[str, str]
     left: bool
+    stats: dict[str, Any]
+    state: dict[str, Any]
 
 
 class Waited(Record, frozen=True, tag="waited"):
@@ -265,6 +267,21 @@ class EventRow(Record, frozen=True, tag="event_row"):
     stored: float
 
 
+class StateRow(Record, frozen=True, tag="state_row"):
+    """What is to be shown of a conversation beside its log."""
+
+    conversation: str
+    title: str
+    status: str
+    model: str
+    archived: bool
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """Value by key."""
+        return {"title": self.title, "status": self.status, "model": self.model, "archived": self.archived}
+
+
 class BatchRow(Record, frozen=True, tag="batch_row"):
     """A delta batch that is left."""
 
@@ -305,6 +322,7 @@ AnyRecord: TypeAlias = (
     | ConversationRow
     | TurnRow
     | EventRow
+    | StateRow
     | BatchRow
     | FreshRead
     | ClientLog

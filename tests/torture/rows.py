@@ -16,10 +16,17 @@ import psycopg
 from psycopg.rows import dict_row
 
 from tests.torture import drafts
-from tests.torture.records import BatchRow, ConversationRow, EventRow, Record, TurnRow
+from tests.torture.records import BatchRow, ConversationRow, EventRow, Record, StateRow, TurnRow
 
 Row = dict[str, Any]
 ACTIVE = "status IN ('queued', 'running', 'stopping')"
+STATES = f"""
+SELECT id, title, archived,
+    (SELECT status FROM verbatim_history_turn WHERE conversation_id = conversation.id AND {ACTIVE}) AS status,
+    (SELECT profile FROM verbatim_history_turn WHERE conversation_id = conversation.id
+        ORDER BY created_at DESC LIMIT 1) AS model
+FROM verbatim_history_conversation AS conversation
+"""
 PATIENCE = 5
 MOMENT = 0.3
 
@@ -48,6 +55,23 @@ class Rows:
         over = f"NOT EXISTS (SELECT 1 FROM verbatim_history_turn AS turn WHERE turn.id = turn_id AND turn.{ACTIVE})"
         return bool(await self._read(f"SELECT 1 FROM verbatim_history_deltabatch WHERE {over} LIMIT 1"))
 
+    async def is_naming(self) -> bool:
+        """Whether a title is waited for."""
+        return bool(await self._read("SELECT 1 FROM verbatim_history_conversation WHERE titling_since IS NOT NULL"))
+
+    async def states(self) -> list[StateRow]:
+        """What there is to show of each conversation beside its log."""
+        return [
+            StateRow(
+                conversation=_uuid(row["id"]),
+                title=row["title"],
+                status=row["status"] or "idle",
+                model=row["model"] or "",
+                archived=bool(row["archived"]),
+            )
+            for row in await self._read(STATES)
+        ]
+
     async def everything(self) -> list[Record]:
         """All rows of the log, as records."""
         conversations = await self._read("SELECT * FROM verbatim_history_conversation ORDER BY created_at")
@@ -62,6 +86,7 @@ class Rows:
             *map(self._turn, turns),
             *map(self._event, events),
             *(BatchRow(**self._batch(row)) for row in batches),
+            *await self.states(),
         ]
 
     def _turn(self, row: Row) -> TurnRow:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import aiohttp
 
 from tests.torture import scripts
 from tests.torture.cells import Cells
+from tests.torture.clients import PythonClient
 from tests.torture.cluster import Cluster, Database, cluster
 from tests.torture.history import Recorder
 from tests.torture.last_look import write_down
@@ -20,7 +23,7 @@ from tests.torture.nemesis import Nemesis
 from tests.torture.records import Quiescent, Started, State
 from tests.torture.rows import Rows
 from tests.torture.states import States
-from tests.torture.talks import talk_on
+from tests.torture.talks import Talk, talk_on
 from tests.torture.viewers import NativeViewer
 from tests.torture.world import OWNER, World
 
@@ -152,8 +155,8 @@ def _is_enough(nemesis: Nemesis, plan: Plan) -> bool:
 
 
 async def _settle(world: World, *, patience: float) -> None:
-    """Wait until no turn is active, nothing of a draft is left and every viewer who wants it has the end, but not for
-    ever."""
+    """Wait until no turn is active, no title is waited for, nothing of a draft is left, and every viewer who wants it
+    has the end and what is shown beside it, but not for ever."""
     with suppress(TimeoutError):
         async with asyncio.timeout(patience):
             while not await _is_quiet(world):  # noqa: ASYNC110 -- rows tell nobody
@@ -161,14 +164,21 @@ async def _settle(world: World, *, patience: float) -> None:
 
 
 async def _is_quiet(world: World) -> bool:
-    if world.asking.total() or await world.rows.turns() or await world.rows.leaves_batches():
+    rows = world.rows
+    if world.asking.total() or await rows.turns() or await rows.is_naming() or await rows.leaves_batches():
         return False
+    shown = {row.conversation: row.shown for row in await rows.states()}
     staying = [(talk, viewer) for talk in world.talks for viewer in talk.viewers if not viewer.has_left]
     clients = [(talk, talk.client) for talk in world.talks if talk.client is not None]
-    return all(client.ended >= set(talk.turns) for talk, client in clients) and all(
-        isinstance(viewer, NativeViewer) and viewer.turn is None and viewer.ended >= set(talk.turns)
+    return all(_has_all(client, talk, shown=shown) for talk, client in clients) and all(
+        isinstance(viewer, NativeViewer) and viewer.turn is None and _has_all(viewer, talk, shown=shown)
         for talk, viewer in staying
     )
+
+
+def _has_all(viewer: NativeViewer | PythonClient, talk: Talk, *, shown: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether it has seen the ends of all turns, and what is shown beside them."""
+    return viewer.ended >= set(talk.turns) and shown[talk.conversation].items() <= viewer.state.items()
 
 
 async def _end(world: World) -> None:

@@ -1,7 +1,8 @@
 """The site as the harness runs it: every process notes where each of its turns stands, and lingers for some turns at
 the places that are too short to be hit otherwise: before the claim, inside a compaction, before a stop is heard.
 
-Nothing is done otherwise, only later. Notes and pauses are put around the engine from outside.
+Nothing is done otherwise, only later, and what is lost with a process is looked for sooner. Notes and pauses are put
+around the engine from outside.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from history.compaction import Place
 from history.events import AssistantMessage, ToolResult
 from history.models import DeltaBatch
 from llm.types import ReasoningDelta, TextDelta
-from streaming import tasks
+from streaming import keeper, tasks, titles
 from streaming.play import Ended, Item
 from streaming.tasks import Tasks
 from tests.torture.drafts import newest
 from tests.torture.notes import PULSE, note
 
 BEFORE_CLAIM, INSIDE_COMPACTION, BEFORE_STOP = 0.25, 0.06, 0.25
+TITLE_PATIENCE, TITLE_AGE, SWEEP = 3.0, 8.0, 1.0
+"""How long a call for a title may take, after how long it is lost, and how often that is looked for, in seconds."""
 ONE_IN = 2
 """How many turns there are for each that is lingered over."""
 
@@ -141,6 +144,7 @@ def live() -> None:
         time.sleep(PULSE)
 
 
+titles.PATIENCE, keeper.TITLE_AGE, keeper.SWEEP = TITLE_PATIENCE, TITLE_AGE, SWEEP
 tasks.play = noting(tasks.play)  # type: ignore[attr-defined]
 Tasks._begin = beginning(Tasks._begin)  # type: ignore[method-assign]
 Tasks._stop = stopping(Tasks._stop)  # type: ignore[method-assign]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -27,9 +27,10 @@ LEAVING = 20.0
 TURNS = (3, 6)
 THINKS, THINKING = 0.15, (2.0, 8.0)
 """How often nothing is said for a while, and for how long, in seconds."""
-REPEATED, CONFLICTING, STOPPED, WAITED_FOR, WATCHED, RUSHED = 0.2, 0.05, 0.15, 0.3, 0.3, 0.1
+REPEATED, CONFLICTING, STOPPED, WAITED_FOR, WATCHED, RUSHED, CHANGED = 0.2, 0.05, 0.15, 0.3, 0.3, 0.1, 0.15
 """How many of the orders are repeated, with other words or the same; how many turns are stopped, waited for as JSON,
-watched by a viewer of their own, and how many of them others cannot wait for."""
+watched by a viewer of their own, how many of them others cannot wait for, and in how many the conversation is given
+another title, or put away."""
 IN_A_RUSH = 3
 PLEAS = ("Go on.", "\u05e9\u05dc\u05d5\u05dd \U0001f469\u200d\U0001f680", "e\u0301\u2028…", "\u202eabc\u202c\x85")
 REFUSED_FOR_NOW = callers.REFUSED_FOR_NOW
@@ -146,6 +147,9 @@ class Talk:
             self.start(callers.wait(self.world, turn, order=order, name=name))
         if chance.random() < WATCHED:
             self.look(StreamViewer(self.world, f"{order.tag}-sse", conversation=self.conversation, turn=turn))
+        if chance.random() < CHANGED:
+            fresh = chance.choice(({"title": f"About {order.tag}"}, {"archived": True}, {"archived": False}))
+            self.start(self._change(fresh, after=chance.uniform(0, 2)))
 
     async def _ask(self, order: Order, *, door: str) -> str:
         match door:
@@ -201,11 +205,16 @@ class Talk:
         await asyncio.sleep(after)
         await callers.stop(self.world, turn, member=await self.world.somebody())
 
+    async def _change(self, fresh: Mapping[str, str | bool], *, after: float) -> None:
+        await asyncio.sleep(after)
+        if not self.world.is_over:
+            await callers.change(self.world, self.conversation, member=await self.world.somebody(), **fresh)
+
     async def _leave(self) -> None:
-        """Those who have seen the last end go. The others stay, and what they lack is looked for at the end."""
+        """Those who have seen the last end go while the run goes on. What the others have is looked at in the end."""
         until = time.monotonic() + LEAVING
         staying = [viewer for viewer in self.viewers if isinstance(viewer, NativeViewer) and viewer.turn is None]
-        while (staying or self.client is not None) and time.monotonic() < until:
+        while (staying or self.client is not None) and time.monotonic() < until and not self.world.is_over:
             for viewer in staying:
                 if viewer.is_here and viewer.ended >= set(self.turns[-1:]):
                     viewer.leave()

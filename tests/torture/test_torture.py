@@ -30,7 +30,7 @@ pytestmark = pytest.mark.system
 async def test_a_cluster_that_is_tortured_keeps_its_promises(
     database: Database, seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """R1-R15, R18-R21 and R24, as far as a dozen turns show them."""
+    """R1-R15, R18-R21, R23 and R24, as far as a dozen turns show them."""
     plan = Plan(seed=seed, database=database, servers=3, talks=4, turns=HIT, seconds=PATIENCE, faults=FAULTS)
 
     outcome = await run(plan, tmp_path)

@@ -8,7 +8,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import aiohttp
 from websockets.asyncio.client import ClientConnection, connect
@@ -118,13 +118,19 @@ class Viewer(ABC):
 
 
 class NativeViewer(Viewer):
-    """Understands the native frames."""
+    """Understands the native frames. `state` is what it was shown beside the log."""
+
+    def __init__(self, world: World, name: str, *, conversation: str, turn: str | None = None) -> None:
+        super().__init__(world, name, conversation=conversation, turn=turn)
+        self.state: dict[str, Any] = {}
 
     def _take(self, frame: Frame, *, id: str | None = None) -> None:
         super()._take(frame, id=id)
         if frame["type"] in ("event", "delta", "reset", "caught_up", "heartbeat"):
             self.cursor = frame["cursor"]
             self.seq = int(self.cursor.split(".")[0])
+        if frame["type"] == "state":
+            self.state[frame["key"]] = frame["value"]
         if frame["type"] != "event":
             return
         if frame["kind"] == "user_message" and frame["data"].get("request_id"):

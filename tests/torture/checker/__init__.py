@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from tests.torture.checker import asking, showing, storing, surviving, telling
+from tests.torture.checker import asking, counting, showing, storing, surviving, telling
 from tests.torture.checker.run import Run
 from tests.torture.checker.verdict import Bounds as Bounds
 from tests.torture.checker.verdict import Findings
@@ -38,6 +38,7 @@ PROMISES: Mapping[str, tuple[Predicate, ...]] = {
         showing.clients_have_what_is_stored,
         showing.append_only_viewers_have_all_that_is_stored,
         showing.who_waits_gets_what_is_stored,
+        showing.what_is_shown_beside_the_log_is_stored,
         showing.everyone_comes_back,
     ),
     "R7": (showing.what_was_shown_is_stored_or_withdrawn,),
@@ -71,6 +72,14 @@ PROMISES: Mapping[str, tuple[Predicate, ...]] = {
         surviving.a_hand_over_is_no_loss,
     ),
     "R21": (asking.a_users_words_are_unchanged, storing.the_models_words_are_unchanged),
+    "R23": (
+        counting.every_call_is_told_once,
+        counting.conversations_are_named_once,
+        counting.snapshots_are_what_the_records_add_up_to,
+        counting.ends_tell_what_their_calls_have_used,
+        counting.clients_have_the_newest_snapshot,
+        counting.snapshots_beside_the_log_are_not_older,
+    ),
     "R24": (telling.errors_are_typed,),
     "docs/deployment.md": (telling.nothing_unexpected_is_logged,),
 }

@@ -35,6 +35,8 @@ class Native:
     draft: list[tuple[str, str]] = field(default_factory=list)
     arguments: dict[int, int] = field(default_factory=dict)
     attempts: dict[str, int] = field(default_factory=dict)
+    state: Frame = field(default_factory=dict)
+    """What is shown beside the log, by key."""
     cursor: str = "0.0"
     flaws: list[Flaw] = field(default_factory=list)
     lost: bool = False
@@ -67,6 +69,8 @@ class Native:
                 self._delta(frame)
             case "reset":
                 self._reset(frame)
+            case "state":
+                self.state[frame["key"]] = frame["value"]
         self.cursor = frame.get("cursor", self.cursor) if frame["type"] != "accepted" else self.cursor
 
     def _event(self, event: Frame) -> None:

@@ -12,7 +12,7 @@ from tests.torture.checker.folding import Appended, Kind, Native
 from tests.torture.checker.run import TOLD, Run, Span, stamps
 from tests.torture.checker.verdict import Findings
 from tests.torture.checker.viewing import Connection, Life, Viewer, fresh, viewers
-from tests.torture.records import ClientLog, EventRow, FreshRead, Received, Waited
+from tests.torture.records import ClientLog, EventRow, Frame, FreshRead, Received, StateRow, Waited
 
 
 def viewers_get_events_in_order_and_once(run: Run) -> Findings:
@@ -72,6 +72,23 @@ def clients_have_what_is_stored(run: Run) -> Findings:
         for turn, told in client.told.items():
             if told != run.said(turn):
                 yield f"{client.viewer} told what is not the answer", (told, run.said(turn))
+
+
+def what_is_shown_beside_the_log_is_stored(run: Run) -> Findings:
+    """R6: title, status, model and the like are what the database has, for who comes and for who has stayed."""
+    rows = {row.conversation: row.shown for row in run.history.of(StateRow)}
+    shown: list[tuple[str, str, Frame]] = [
+        *((f"a new viewer on {read.process}", read.conversation, fresh(read.frames).state)
+          for read in run.history.of(FreshRead)),
+        *((client.viewer, client.conversation, client.state)
+          for client in run.history.of(ClientLog) if not client.left),
+        *((viewer.name, viewer.first.conversation, viewer.folded.state)
+          for viewer in viewers(run)
+          if isinstance(viewer.folded, Native) and viewer.is_here and viewer.turn is None),
+    ]  # fmt: skip
+    for who, conversation, state in shown:
+        if conversation in rows and not rows[conversation].items() <= state.items():
+            yield f"{who} is shown something else beside the log than is stored", (state, rows[conversation])
 
 
 def everyone_comes_back(run: Run) -> Findings:
@@ -156,11 +173,13 @@ def what_is_live_comes_in_time(run: Run) -> Findings:
 
 
 def _allowed(run: Run, viewer: Viewer, connection: Connection, received: Received, *, since: float) -> float:
-    """How far behind a viewer may be, with the faults that concern it and lasted then, or had ended just before."""
-    concerned = {connection.opened.process, viewer.name, *run.owners(received.frame["turn"] or "")}
+    """How far behind a viewer may be, with the faults that concern it and lasted then, or had ended just before. Whose
+    what is of no turn was, is not known."""
+    turn = received.frame["turn"]
+    concerned = {connection.opened.process, viewer.name, *(run.lives if turn is None else run.owners(turn))}
     deaf = run.faults("redis") + [span for each in concerned for span in run.partitions("redis", each)]
     others = run.faults("postgres") + run.faults("kill", *TOLD, "sigstop", "cut", on=concerned)
-    others += run.locks(received.frame["turn"]) if received.frame["turn"] in run.turns else []
+    others += run.locks(turn) if turn in run.turns else run.faults("lock") if turn is None else []
     others += [span for each in concerned for span in run.partitions("postgres", each)]
     near = Span(since - run.bounds.heal, received.at)
     if any(fault.overlaps(*near) for fault in others):

@@ -22,6 +22,7 @@ from tests.torture.records import (
     Quiescent,
     Received,
     Started,
+    StateRow,
     Transport,
     TurnRow,
 )
@@ -88,7 +89,9 @@ def _rows(conversation: Conversation) -> Iterator[AnyRecord]:
             stored=event["at"],
         )
     caught_up = {"type": "caught_up", "cursor": f"{len(frames)}.0"}
-    yield FreshRead(conversation=name, process=BESIDE, frames=[*frames, caught_up])
+    state = [{**caught_up, "type": "state", "key": key, "value": value} for key, value in conversation.state.items()]
+    yield StateRow(conversation=name, **conversation.state)
+    yield FreshRead(conversation=name, process=BESIDE, frames=[*frames, *state, caught_up])
 
 
 def _audience(conversation: Conversation, *, cuts: set[int], until: float) -> Iterator[AnyRecord]:

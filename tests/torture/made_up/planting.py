@@ -51,7 +51,7 @@ class Page:
         """As it is now."""
         return History(self.records)
 
-    def all(self, kind: type[R], **fields: Any) -> list[R]:
+    def all(self, kind: type[R], /, **fields: Any) -> list[R]:
         """The records of this type with these fields, in order."""
         return [record for record in self.records if isinstance(record, kind) and _matches(record, fields)]
 

@@ -19,6 +19,13 @@ def plain(turn: Turn) -> None:
     turn.end()
 
 
+def named(turn: Turn) -> None:
+    """The model answers, and names the conversation if that has no name yet."""
+    plain(turn)
+    if not any(event["turn"] is None for event in turn.conversation.events):
+        turn.name()
+
+
 def tools(turn: Turn) -> None:
     """The model asks for a tool, then answers."""
     turn.call(3)
@@ -121,6 +128,7 @@ def given_up(turn: Turn) -> None:
 
 PLOTS: tuple[Plot, ...] = (
     plain,
+    named,
     tools,
     killed,
     killed_at_first_word,

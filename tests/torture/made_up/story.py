@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
+from tests.torture.made_up.tally import AGENT, TITLE, Tally
 from tests.torture.records import (
     AnyRecord,
     Called,
@@ -38,6 +39,9 @@ class Conversation:
         self.shown: list[tuple[float, str, Frame]] = []
         self.events: list[dict[str, Any]] = []
         self.turns: list[Turn] = []
+        self.tally = Tally()
+        self.state: dict[str, Any] = {}
+        """What there is to show beside the log."""
 
 
 class Turn:
@@ -52,6 +56,8 @@ class Turn:
         self.attempt, self.hop, self.losses = 1, 0, 0
         self.status = "completed"
         self.draft = ""
+        self.untold: Called | None = None
+        """The call of which the log does not tell yet."""
         self.records: list[AnyRecord] = []
         self.let_go: float | None = None
         """When its first process, told to end, closed its sockets."""
@@ -63,6 +69,8 @@ class Turn:
         text = f"[[{self.tag}]] Tell me, 日本 🙂."
         began = self.now
         self.event("user_message", text=text, request_id=f"r-{self.id}")
+        title = self.conversation.state.get("title", text)
+        self.change(title=title, status="running", model="scripted", archived=False)
         for cached in (False, True):
             order = Ordered(
                 viewer="websocket-" + self.conversation.name,
@@ -102,16 +110,55 @@ class Turn:
     def show(self, frame: Frame) -> None:
         """Viewers get it."""
         seq = len(self.conversation.events)
-        self.conversation.shown.append((self.now, self.id, {**frame, "cursor": f"{seq}.{len(self.draft)}"}))
+        shown = {**frame, "cursor": f"{seq}.{len(self.draft)}"}
+        self.conversation.shown.append((self.now, frame.get("turn", self.id) or "", shown))
 
     def event(self, kind: str, **data: Any) -> None:
         """Something is in the log."""
-        self.now += 0.01
-        seq = len(self.conversation.events) + 1
-        self.conversation.events.append({"seq": seq, "kind": kind, "turn": self.id, "data": data, "at": self.now})
+        self._append(kind, data, turn=self.id)
         if kind in ("assistant_message", "turn_restarted", "turn_ended"):
             self.draft = ""
-        self.show({"type": "event", "seq": seq, "kind": kind, "turn": self.id, "at": "", "data": data})
+
+    def _append(self, kind: str, data: dict[str, Any], *, turn: str | None) -> None:
+        self.now += 0.01
+        seq = len(self.conversation.events) + 1
+        self.conversation.events.append({"seq": seq, "kind": kind, "turn": turn, "data": data, "at": self.now})
+        self.show({"type": "event", "seq": seq, "kind": kind, "turn": turn, "at": "", "data": data})
+
+    def change(self, **fresh: Any) -> None:
+        """Something is otherwise beside the log, and viewers of the conversation get that."""
+        self.conversation.state |= fresh
+        for key, value in fresh.items():
+            frame = {"type": "state", "cursor": f"{len(self.conversation.events)}.0", "key": key, "value": value}
+            self.conversation.shown.append((self.wait(0.01), "", frame))
+
+    def tell(self, outcome: str = "failed") -> None:
+        """The log tells of the call that has not been told, if there is one. `outcome` is of one that broke off."""
+        call, self.untold = self.untold, None
+        if call is None:
+            return
+        _, attempt, hop, _ = call.call_id.split(":")
+        outcome = "completed" if call.ending == "completed" else outcome
+        place = {"attempt": int(attempt), "hop": int(hop)}
+        self._tell(self.id, usage_id=AGENT, words=call.fragments, outcome=outcome, **place)
+
+    def name(self) -> None:
+        """The model is asked for a title of the conversation."""
+        call = Called(
+            tag=self.tag,
+            call_id=f"{self.id}:{TITLE}",
+            began=self.wait(0.01),
+            ended=self.wait(0.1),
+            ending="completed",
+            fragments=3,
+        )
+        self.records.append(call)
+        self._tell(None, usage_id=TITLE, words=3, outcome="completed", attempt=None, hop=None)
+        self.change(title="What it is about")
+
+    def _tell(self, turn: str | None, **call: Any) -> None:
+        for kind, data in zip(("stats", "completion_log"), self.conversation.tally.tell(turn, **call), strict=True):
+            self._append(kind, data, turn=turn)
 
     def word(self, number: int) -> None:
         """The provider says a word, and viewers see it."""
@@ -146,12 +193,14 @@ class Turn:
             text="".join(f"w{number:04d} " for number in range(1, (of or words) + 1)),
         )
         self.records.append(call)
+        self.untold = call
 
     def message(self, *, kept: str | None = None, tools: Sequence[str] = ()) -> None:
         """The hop ends: what was said is in the log."""
         text = self.draft if kept is None else kept
         calls = [{"id": f"call-{self.hop}-{at}", "name": name, "arguments": "{}"} for at, name in enumerate(tools)]
         self.event("assistant_message", hop=self.hop, text=text, reasoning="", tool_calls=calls)
+        self.tell()
 
     def tool(self, phase: Literal["began", "finished"], *, process: str) -> None:
         """A tool notes something."""
@@ -201,6 +250,7 @@ class Turn:
         self.losses += reason == "lost"
         self.attempt += 1
         self.owner, self.heir = self.heir, self.last
+        self.tell(reason)
         self.event("turn_restarted", attempt=self.attempt, hop=self.hop, reason=reason)
         self.own(self.owner)
 
@@ -208,7 +258,9 @@ class Turn:
         """The turn is over, and whoever waited for it has the answer."""
         self.status = status
         error = {"code": code, "message": "…"} if code else None
-        self.event("turn_ended", status=status, error=error)
+        self.tell()
+        self.event("turn_ended", status=status, error=error, **self.conversation.tally.of_turn(self.id))
+        self.change(status="idle")
         said = "".join(
             event["data"]["text"]
             for event in self.conversation.events

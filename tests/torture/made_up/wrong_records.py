@@ -31,6 +31,7 @@ from tests.torture.records import (
     Ordered,
     Quiescent,
     Received,
+    StateRow,
     StopAsked,
     TurnRow,
     Waited,
@@ -217,7 +218,16 @@ def client_log(page: Page, *, told: str, left: bool = False) -> ClientLog:
     rows = page.all(EventRow, conversation="conversation-0")
     events = [{"kind": row.kind, "turn": row.turn, "data": row.data} for row in rows]
     said = {row.turn or "": told for row in rows if row.kind == "assistant_message"}
-    return ClientLog(viewer="python", conversation="conversation-0", events=events, draft=[], told=said, left=left)
+    return ClientLog(
+        viewer="python",
+        conversation="conversation-0",
+        events=events,
+        draft=[],
+        told=said,
+        left=left,
+        stats=[row.data for row in rows if row.kind == "stats"][-1],
+        state=page.all(StateRow)[0].shown,
+    )
 
 
 def answer(page: Page) -> str:
@@ -239,6 +249,23 @@ def the_python_client_keeps_a_draft(page: Page) -> None:
 @edit(showing.clients_have_what_is_stored, plain)
 def the_python_client_tells_something_twice(page: Page) -> None:
     page.add(client_log(page, told=answer(page) * 2, left=True))
+
+
+@edit(showing.what_is_shown_beside_the_log_is_stored, plain)
+def the_python_client_has_an_old_title(page: Page) -> None:
+    whole = client_log(page, told=answer(page))
+    page.add(replace(whole, state={**whole.state, "title": "Something else"}))
+
+
+@edit(showing.what_is_shown_beside_the_log_is_stored, plain)
+def a_new_viewer_is_not_told_whether_a_conversation_was_put_away(page: Page) -> None:
+    read = page.all(FreshRead)[0]
+    page.change(read, frames=[frame for frame in read.frames if frame.get("key") != "archived"])
+
+
+@edit(showing.what_is_shown_beside_the_log_is_stored, plain)
+def nobody_is_told_that_a_turn_is_over_beside_the_log(page: Page) -> None:
+    page.drop(page.frames(SOCKET, type="state", value="idle")[0])
 
 
 @edit(showing.append_only_viewers_have_all_that_is_stored, stopped)
