@@ -28,6 +28,7 @@ from tests.torture.records import (
     Called,
     Connected,
     Disconnected,
+    Exited,
     Fault,
     Frame,
     Kept,
@@ -192,6 +193,18 @@ def test_what_is_late_because_the_machine_was_busy_is_not_complained_of() -> Non
     late.add(Starved(began=delta.at - 8, seconds=7, at=delta.at))
 
     assert check(late.history()) == []
+
+
+def test_a_process_that_had_no_time_to_end_was_killed_for_no_fault_of_its_own() -> None:
+    slow = wrong_records.a_process_takes_30_seconds_to_end.page()
+    gone = slow.all(Exited)[-1]
+    slow.change(gone, code=-9)
+    late = {violation.predicate for violation in check(slow.history())}
+
+    slow.add(Starved(began=gone.at - 9, seconds=9, at=gone.at))
+
+    assert late == {"who_is_told_to_end_ends"}
+    assert check(slow.history()) == []
 
 
 def test_a_turn_may_wait_for_somebody_who_holds_its_row() -> None:
