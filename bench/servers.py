@@ -49,6 +49,18 @@ class Start(Protocol):
     def __call__(self, command: Sequence[str], *, folder: Path, env: Mapping[str, str]) -> Process: ...
 
 
+class Run(Protocol):
+    """Runs `manage.py` with these arguments to its end: what it prints. Raises `subprocess.CalledProcessError`."""
+
+    def __call__(self, arguments: Sequence[str], *, env: Mapping[str, str]) -> str: ...
+
+
+def managed(arguments: Sequence[str], *, env: Mapping[str, str]) -> str:
+    """As anybody runs it."""
+    command = [sys.executable, "manage.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, text=True).stdout
+
+
 def executed(command: Sequence[str], *, folder: Path, env: Mapping[str, str]) -> Process:
     """As anybody starts one."""
     return subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
@@ -66,9 +78,11 @@ class Site:
         env: Mapping[str, str] | None = None,
         migrated: bool = False,
         starting: Start = executed,
+        managing: Run = managed,
     ) -> None:
         """`migrated` tells that the database has all tables already."""
         self._starting = starting
+        self._managing = managing
         self.env = {
             **cleaned(os.environ),
             "DJANGO_SETTINGS_MODULE": "bench.settings",
@@ -95,10 +109,7 @@ class Site:
 
     def manage(self, *command: str) -> str:
         """What `manage.py COMMAND` prints."""
-        done = subprocess.run(
-            [sys.executable, "manage.py", *command], cwd=ROOT, env=self.env, check=True, capture_output=True, text=True
-        )
-        return done.stdout
+        return self._managing(command, env=self.env)
 
     def key_for(self, user: str) -> str:
         """A new API key of that user, who is made if missing."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.nursery.forked import Forked
+from tests.nursery.forked import Forked, managed
 from tests.postgres_server import PostgresProcess
 from tests.server import Site
 
@@ -70,7 +70,15 @@ def site_on(template: Template, file: Path, *, provider_url: str, env: Mapping[s
 def site_at(address: str, *, provider_url: str, env: Mapping[str, str] | None = None) -> Site:
     """A site whose database, a copy, is there."""
     env = {"DJANGO_SETTINGS_MODULE": "tests.settings", **(env or {})}
-    return Site(Path(), provider_url=provider_url, database_url=address, env=env, migrated=True, starting=Forked)
+    return Site(
+        Path(),
+        provider_url=provider_url,
+        database_url=address,
+        env=env,
+        migrated=True,
+        starting=Forked,
+        managing=managed,
+    )
 
 
 def of_this_run(base: Path) -> Path:

@@ -32,14 +32,15 @@ def main() -> None:
     gc.freeze()  # no collector of a new process has to look through all that
     with socket.socket(fileno=int(sys.argv[1])) as line:
         while True:
-            message, descriptors, _, _ = socket.recv_fds(line, LONGEST, 1)
+            message, descriptors, _, _ = socket.recv_fds(line, LONGEST, 2)
             if not message:
                 return
             if (pid := forked()) == 0:
                 break
-            os.close(descriptors[0])
+            for descriptor in descriptors:
+                os.close(descriptor)
             line.send(str(pid).encode())
-    become(msgspec.json.decode(message, type=Born), stderr=descriptors[0])
+    become(msgspec.json.decode(message, type=Born), *descriptors)
 
 
 def forked() -> int:
@@ -58,12 +59,13 @@ def forked() -> int:
     return 0
 
 
-def become(born: Born, *, stderr: int) -> None:
+def become(born: Born, stderr: int, stdout: int | None = None) -> None:
     """What `python -m` does, in this process."""
     os.dup2(stderr, 2)
     os.close(stderr)
-    with open(os.devnull, "w") as nothing:
-        os.dup2(nothing.fileno(), 1)
+    stdout = os.open(os.devnull, os.O_WRONLY) if stdout is None else stdout
+    os.dup2(stdout, 1)
+    os.close(stdout)
     os.chdir(born.folder)
     os.environ.clear()
     os.environ.update(born.env)

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ import msgspec
 from bench.environment import ROOT
 from tests.nursery.born import Born
 
+PATIENCE = 60.0
+"""Seconds that a command may take to end, once it has closed its standard error."""
 SET_CHILD_SUBREAPER = 36
 """Of `prctl(2)`: a process whose parent ends becomes our child."""
 
@@ -34,12 +37,13 @@ class Nursery:
         self._line: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, arguments: Sequence[str], *, folder: Path, env: Mapping[str, str], stderr: int) -> int:
-        """The id of a new process that runs `python -m ARGUMENTS`."""
+    def start(self, arguments: Sequence[str], *, folder: Path, env: Mapping[str, str], into: Sequence[int]) -> int:
+        """The id of a new process that runs `python -m ARGUMENTS`. Its standard error goes `into` the first descriptor,
+        what it prints into the second, or nowhere."""
         asked = msgspec.json.encode(Born(arguments=list(arguments), folder=str(folder), env=dict(env)))
         with self._lock:
             self._line = self._line or self._open()
-            socket.send_fds(self._line, [asked], [stderr])
+            socket.send_fds(self._line, [asked], into)
             return int(self._line.recv(32))
 
     def _open(self) -> socket.socket:
@@ -56,15 +60,19 @@ NURSERY = Nursery()
 
 
 class Forked:
-    """A process of the nursery, used like a `subprocess.Popen` with a pipe for its standard error."""
+    """A process of the nursery, used like a `subprocess.Popen` with a pipe for its standard error. What it prints goes
+    into `stdout`, or nowhere."""
 
-    def __init__(self, command: Sequence[str], *, folder: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, command: Sequence[str], *, folder: Path, env: Mapping[str, str], stdout: int | None = None
+    ) -> None:
         python, option, *arguments = command
         assert (python, option) == (sys.executable, "-m"), "a nursery runs modules"
         ours, theirs = os.pipe()
         self.stderr: IO[str] | None = os.fdopen(ours)
         try:
-            self.pid = NURSERY.start(arguments, folder=folder, env=env, stderr=theirs)
+            into = [theirs] if stdout is None else [theirs, stdout]
+            self.pid = NURSERY.start(arguments, folder=folder, env=env, into=into)
         finally:
             os.close(theirs)
         self._status = os.pidfd_open(self.pid)
@@ -94,3 +102,18 @@ class Forked:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
+
+
+def managed(arguments: Sequence[str], *, env: Mapping[str, str]) -> str:
+    """What `manage.py ARGUMENTS` prints. Raises `subprocess.CalledProcessError`."""
+    command = [sys.executable, "-m", "manage", *arguments]
+    with tempfile.TemporaryFile("w+") as printed:
+        process = Forked(command, folder=ROOT, env=env, stdout=printed.fileno())
+        assert process.stderr is not None
+        with process.stderr as told:
+            errors = told.read()
+        code = process.wait(PATIENCE)
+        printed.seek(0)
+        if code:
+            raise subprocess.CalledProcessError(code, command, printed.read(), errors)
+        return printed.read()
