@@ -120,6 +120,11 @@ class PythonClient:
         self.world.note(record)
 
     @property
+    def seq(self) -> int:
+        """How many events it has."""
+        return len(self._attached.log.events) if self._attached is not None else 0
+
+    @property
     def state(self) -> dict[str, Any]:
         """What it was shown beside the log."""
         return dict(self._attached.state) if self._attached is not None else {}

@@ -27,6 +27,14 @@ SELECT id, title, archived,
         ORDER BY created_at DESC LIMIT 1) AS model
 FROM verbatim_history_conversation AS conversation
 """
+NAMELESS = """
+SELECT titling_since, turn.ended_at
+FROM verbatim_history_conversation AS conversation
+JOIN verbatim_history_turn AS turn ON turn.conversation_id = conversation.id AND turn.status = 'completed'
+WHERE titling_since IS NOT NULL OR NOT is_titled
+"""
+SOON = 5.0
+"""How long after a turn it is certain that nobody names its conversation, in seconds: its process is gone."""
 PATIENCE = 5
 MOMENT = 0.3
 
@@ -56,8 +64,14 @@ class Rows:
         return bool(await self._read(f"SELECT 1 FROM verbatim_history_deltabatch WHERE {over} LIMIT 1"))
 
     async def is_naming(self) -> bool:
-        """Whether a title is waited for."""
-        return bool(await self._read("SELECT 1 FROM verbatim_history_conversation WHERE titling_since IS NOT NULL"))
+        """Whether a title is waited for, or is about to be: a model is asked for it once a turn has been completed."""
+        rows = await self._read(NAMELESS)
+        return any(row["titling_since"] or time.time() - _time(row["ended_at"]) < SOON for row in rows)
+
+    async def positions(self) -> dict[str, int]:
+        """How many events each conversation has."""
+        rows = await self._read("SELECT id, last_seq FROM verbatim_history_conversation")
+        return {_uuid(row["id"]): row["last_seq"] for row in rows}
 
     async def states(self) -> list[StateRow]:
         """What there is to show of each conversation beside its log."""

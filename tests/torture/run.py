@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import aiohttp
 
@@ -23,7 +21,7 @@ from tests.torture.nemesis import Nemesis
 from tests.torture.records import Quiescent, Started, State
 from tests.torture.rows import Rows
 from tests.torture.states import States
-from tests.torture.talks import Talk, talk_on
+from tests.torture.talks import talk_on
 from tests.torture.viewers import NativeViewer
 from tests.torture.world import OWNER, World
 
@@ -156,7 +154,7 @@ def _is_enough(nemesis: Nemesis, plan: Plan) -> bool:
 
 async def _settle(world: World, *, patience: float) -> None:
     """Wait until no turn is active, no title is waited for, nothing of a draft is left, and every viewer who wants it
-    has the end and what is shown beside it, but not for ever."""
+    has the whole log and what is shown beside it, but not for ever."""
     with suppress(TimeoutError):
         async with asyncio.timeout(patience):
             while not await _is_quiet(world):  # noqa: ASYNC110 -- rows tell nobody
@@ -167,18 +165,14 @@ async def _is_quiet(world: World) -> bool:
     rows = world.rows
     if world.asking.total() or await rows.turns() or await rows.is_naming() or await rows.leaves_batches():
         return False
-    shown = {row.conversation: row.shown for row in await rows.states()}
+    shown, positions = {row.conversation: row.shown for row in await rows.states()}, await rows.positions()
     staying = [(talk, viewer) for talk in world.talks for viewer in talk.viewers if not viewer.has_left]
     clients = [(talk, talk.client) for talk in world.talks if talk.client is not None]
-    return all(_has_all(client, talk, shown=shown) for talk, client in clients) and all(
-        isinstance(viewer, NativeViewer) and viewer.turn is None and _has_all(viewer, talk, shown=shown)
-        for talk, viewer in staying
+    return all(isinstance(viewer, NativeViewer) and viewer.turn is None for _, viewer in staying) and all(
+        viewer.seq == positions[talk.conversation] and shown[talk.conversation].items() <= viewer.state.items()
+        for talk, viewer in (*staying, *clients)
+        if isinstance(viewer, NativeViewer | PythonClient)
     )
-
-
-def _has_all(viewer: NativeViewer | PythonClient, talk: Talk, *, shown: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether it has seen the ends of all turns, and what is shown beside them."""
-    return viewer.ended >= set(talk.turns) and shown[talk.conversation].items() <= viewer.state.items()
 
 
 async def _end(world: World) -> None:

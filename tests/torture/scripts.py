@@ -39,6 +39,7 @@ SOUND: dict[str, Script] = {
     "drones": [[words(70, rate=12)]],
     "long": [[words(500, rate=250)]],
     "short": [[{"text": "Yes."}]],
+    "hesitates": [[{"open": True}, {"pause": 0.5}, {"text": "No, "}, {"pause": 0.5}, {"text": "never."}]],
     "unicode": [
         [
             {"reasoning": "Thinking 🧠 "},

@@ -141,6 +141,15 @@ def test_words_that_come_after_a_process_was_killed_are_not_lost_with_it() -> No
     assert check(page.history()) == []
 
 
+def test_words_that_no_database_took_may_be_lost_with_their_process() -> None:
+    page = wrong_records.half_a_second_of_a_draft_is_lost.page()
+    kept = page.all(Kept)[0]
+
+    page.add(Fault(kind="postgres_restart", target="postgres", began=kept.killed - 0.3, ended=kept.killed + 0.1))
+
+    assert check(page.history()) == []
+
+
 def test_a_dead_processs_turn_that_is_never_taken_over_breaks_two_promises() -> None:
     page = wrong_plots.a_turn_is_stuck.page()
     gone = page.all(Received)[-1].at

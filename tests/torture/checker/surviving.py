@@ -19,8 +19,8 @@ REDIS_IS_DOWN = ("redis_restart", "redis_pause", "redis_gone")
 
 
 def hardly_any_draft_is_lost(run: Run) -> Findings:
-    """R8: what viewers had seen of a draft when its process was killed is stored, but for the last moment of it; when
-    the process was told to end, all of it is."""
+    """R8: what viewers had seen of a draft when its process was killed is stored, but for the last moment of it, or as
+    long as its process had had no database then; when the process was told to end, all of it is."""
     for kept in run.history.of(Kept):
         if not (seen := _seen(run, kept)):
             continue
@@ -28,9 +28,17 @@ def hardly_any_draft_is_lost(run: Run) -> Findings:
         messages = [m.data for m in run.events(kept.turn, "assistant_message") if m.stored <= kept.at]
         stored = stamps(kept.text + "".join(message["text"] for message in messages if message["hop"] == hop))
         lost = max(seen[hop]) - max(stored, default=min(seen[hop]))
-        bound = run.bounds.draft_loss + run.starved(kept.killed - 1, kept.killed) if kept.fault == "kill" else 0
+        bound = _may_be_lost(run, kept) if kept.fault == "kill" else 0
         if lost > bound:
             yield f"{lost * 1000:.0f} ms of a draft were lost with a {kept.fault}", kept
+
+
+def _may_be_lost(run: Run, kept: Kept) -> float:
+    bound = run.bounds.draft_loss + run.starved(kept.killed - 1, kept.killed)
+    owner = run.owner_at(kept.turn, kept.killed)
+    away = run.faults("postgres") + (run.pauses(owner) if owner else [])
+    since = [span.began for span in away if span.overlaps(kept.killed - bound, kept.killed)]
+    return bound + kept.killed - min(since, default=kept.killed)
 
 
 def _seen(run: Run, kept: Kept) -> dict[int, list[float]]:
