@@ -23,6 +23,20 @@ from llm.redaction import HIDDEN, LIMIT, hidden, redacted
         "a JWT eyJhbGciOiJIUzI1.eyJjYW5hcnkiOjF9.canary",
         "AIzaSyCanarycanarycanary",
         "the plain secret is p1ain-canary!",
+        "AKIACANARYCANARYCANA",
+        "ghp_canarycanarycanarycanary and gho_canarycanarycanarycanary",
+        "github_pat_canary_canarycanary",
+        "xoxb-123456789012-canary",
+        "vb_0123abcd_canarycanarycanarycanary",
+        "-----BEGIN PRIVATE KEY-----\ncanary/canary+\n-----END PRIVATE KEY-----",
+        "-----BEGIN OPENSSH PRIVATE KEY-----\\ncanary\\n-canary",
+        "aws_secret_access_key = canary",
+        "SECRET_KEY='canary canary'",
+        "{'password': 'canary canary', 'x': 1}",
+        'a \\"client_secret\\": \\"canary\\" b',
+        "Set-Cookie: theme=dark; sid=canary",
+        "sessionid=canary",
+        "a://x//https://user:canary@host/https://host?canary",
     ],
 )
 def test_what_is_or_looks_like_a_secret_is_hidden(words: str) -> None:
@@ -32,9 +46,16 @@ def test_what_is_or_looks_like_a_secret_is_hidden(words: str) -> None:
     assert "[hidden]" in told
 
 
-def test_what_is_harmless_stays() -> None:
-    words = "The model gpt-x does not exist, see https://host/docs"
-
+@pytest.mark.parametrize(
+    "words",
+    [
+        "The model gpt-x does not exist, see https://host/docs",
+        "Is it? https://host/? No",
+        "-----BEGIN CERTIFICATE----- public",
+        "AKIA is a town, ghp_ a prefix, and xox- a beginning",
+    ],
+)
+def test_what_is_harmless_stays(words: str) -> None:
     assert redacted(words, secrets=("",)) == words
 
 
@@ -80,8 +101,23 @@ def test_what_is_no_secret_stays_word_for_word() -> None:
     assert hidden(kept) == kept
 
 
-def test_text_without_an_end_to_its_words_takes_no_longer_than_it_is_long() -> None:
-    """Such as an image in a message; quadratic, this would take hours."""
-    image = "a" * 2_000_000
+@pytest.mark.parametrize("piece", ["a", "a://", "a:", "----", "-----BEGIN ", "token ", "cookie", 'secret"'])
+def test_text_without_an_end_to_its_words_takes_no_longer_than_it_is_long(piece: str) -> None:
+    """Quadratic, this would take an hour."""
+    text = piece * (500_000 // len(piece))
 
-    assert hidden({"url": image})["url"] == image
+    assert hidden({"url": text})["url"] == text
+
+
+@pytest.mark.parametrize("piece", ["-----BEGIN PRIVATE KEY-----", "password=", "a://b@", "Cookie: a\n"])
+def test_nor_does_text_that_is_full_of_beginnings(piece: str) -> None:
+    assert HIDDEN in hidden({"text": piece * (500_000 // len(piece))})["text"]
+
+
+def test_an_image_is_no_text() -> None:
+    image = "data:image/png;base64,AKIACANARYCANARYCANA/" + "a" * 1_000
+
+    alone, with_words = hidden([image, f"{image} sk-canary"])
+
+    assert alone == image
+    assert "canary" not in with_words.lower()
