@@ -15,7 +15,7 @@ from access.profile_table import check_new, problem_of, shown_address, tool_name
 from access.profiles import registry
 from history.conf import chat_settings
 from llm.prices import Prices
-from llm.profiles import NAME, NAME_RULE
+from llm.profiles import NAME, NAME_RULE, NO_KEYS
 from llm.registry import BadProfile
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 else:
     ModelAdmin = admin.ModelAdmin
     ModelForm = forms.ModelForm
-
-NO_KEYS = {"OPENAI_BASE_URL", "OPENAI_MODEL"}
-"""Variables that are allowed, but hold no key."""
 
 
 class Lines(forms.CharField):

@@ -14,8 +14,8 @@ http = get_asgi_application()  # sets Django up, which the imports below need
 _ = settings.SECRET_KEY  # an empty one raises: now, not at the first cookie
 
 from chat.routing import elsewhere, websocket_urlpatterns  # noqa: E402
-from config.logs import have_servers_write_so  # noqa: E402
 from streaming.asgi import with_engine  # noqa: E402
+from streaming.log_lines import have_servers_write_so  # noqa: E402
 
 have_servers_write_so()
 sockets = URLRouter([*websocket_urlpatterns, elsewhere])

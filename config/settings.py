@@ -201,16 +201,15 @@ CHAT: dict[str, Any] = {
     "METRICS_FOLDER": os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""),
 }
 
-# --- Log: a line per record on stderr, the servers' included ---------------------------------------------------
+# --- Log: a line per record on stderr, without secrets ---------------------------------------------------------
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
         "lines": {
-            "()": "config.logs.formatter",
+            "()": "streaming.log_lines.formatter",
             "kind": os.environ.get("LOG_FORMAT", "plain"),
-            "secrets": (*CHAT["PROVIDER_KEYS"].values(), SECRET_KEY, CHAT["METRICS_TOKEN"]),
         }
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines"}},

@@ -12,8 +12,8 @@ import msgspec
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
-from history.conf import chat_settings
 from history.events import AssistantMessage
+from history.known_secrets import known_secrets
 from history.models import CompletionContent, Conversation
 from llm.redaction import hidden
 from llm.types import ChatRequest, Message
@@ -39,8 +39,7 @@ def packed(exchange: Exchange) -> bytes:
         },
         "response": None if answer is None else _response(answer),
     }
-    keys = tuple(chat_settings().provider_keys.values())
-    return zlib.compress(msgspec.json.encode(hidden(content, secrets=keys)))
+    return zlib.compress(msgspec.json.encode(hidden(content, secrets=known_secrets())))
 
 
 def store(conversation_id: UUID, *, seq: int, data: bytes) -> None:

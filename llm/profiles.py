@@ -24,6 +24,8 @@ CONTEXT_WINDOW = 128_000
 pays for what it sends."""
 NAME = re.compile(r"[\w.:/@+-]{1,100}")
 NAME_RULE = "a name is 1 to 100 letters, digits and _.:/@+-"
+NO_KEYS = frozenset({"OPENAI_BASE_URL", "OPENAI_MODEL"})
+"""Variables that are allowed as those of keys are, but hold none."""
 LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 

@@ -20,6 +20,7 @@ from history.conf import chat_settings
 from history.connections import AWAY
 from history.errors import ChatError, Fenced, NotFound
 from history.events import TurnError
+from history.known_secrets import without_known
 from history.releases import Releases
 from history.writer import Writer
 from llm.prices import cost
@@ -76,7 +77,9 @@ class Tasks:
         self._models = models
         self._releases = Releases(engine)
         self._released = released
-        self._toolbox: Toolbox = toolbox_from(chat_settings().tools, after_sync=connections.close_all)
+        self._toolbox: Toolbox = toolbox_from(
+            chat_settings().tools, after_sync=connections.close_all, discreet=without_known
+        )
         self._running: dict[UUID, Running] = {}
         self._expected: dict[UUID, int] = {}
         """Turns that are being made, and how many doubts there had been before."""

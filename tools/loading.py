@@ -6,14 +6,17 @@ from collections.abc import Callable, Iterable
 from importlib import import_module
 
 from tools.errors import ToolLoadError
+from tools.output import Discreet, as_it_is
 from tools.tool import Tool
 from tools.toolbox import Toolbox
 
 
-def toolbox_from(paths: Iterable[str], *, after_sync: Callable[[], object] | None = None) -> Toolbox:
+def toolbox_from(
+    paths: Iterable[str], *, after_sync: Callable[[], object] | None = None, discreet: Discreet = as_it_is
+) -> Toolbox:
     """A toolbox of the tools at these dotted paths (`package.module.function`). Raises `ToolLoadError`."""
     try:
-        return Toolbox([load(path) for path in paths], after_sync=after_sync)
+        return Toolbox([load(path) for path in paths], after_sync=after_sync, discreet=discreet)
     except ValueError as error:
         raise ToolLoadError(str(error)) from error
 

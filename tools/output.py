@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic_core import to_jsonable_python
 
 from llm.surrogates import joined
 
+Discreet: TypeAlias = Callable[[str], str]
+"""Takes out of a text what nobody may read."""
 LIMIT = 64 * 1024
 """Bytes of UTF-8 that a model gets to read of one result; the note about a cut comes on top."""
 MOST_SOURCES = 50
@@ -33,14 +36,19 @@ class ToolOutput:
     sources: tuple[Source, ...] | list[Source] = ()
 
 
-def output_of(value: Any) -> ToolOutput:
+def as_it_is(text: str) -> str:
+    """The text: nothing is to be taken out."""
+    return text
+
+
+def output_of(value: Any, *, discreet: Discreet = as_it_is) -> ToolOutput:
     """What a tool returned, as clean text with clean sources. Raises `ValueError` for what JSON cannot say."""
     output = value if isinstance(value, ToolOutput) else ToolOutput(value)
     return replace(
         output,
-        content=fit(text_of(output.content)),
+        content=fit(discreet(text_of(output.content))),  # in this order: what is cut in two is not found
         sources=tuple(
-            Source(title=joined(source.title)[:LONGEST_TITLE], url=joined(source.url)[:LONGEST_URL])
+            Source(title=joined(discreet(source.title))[:LONGEST_TITLE], url=joined(discreet(source.url))[:LONGEST_URL])
             for source in output.sources[:MOST_SOURCES]
         ),
     )

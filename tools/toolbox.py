@@ -14,7 +14,7 @@ from typing import Any
 
 from llm.types import ToolCall, ToolSpec
 from tools.errors import ToolError
-from tools.output import Source, ToolOutput, fit, output_of
+from tools.output import Discreet, Source, ToolOutput, as_it_is, fit, output_of
 from tools.threads import DaemonThreads
 from tools.tool import Tool, ToolContext
 
@@ -41,16 +41,23 @@ class Toolbox:
     """Tools by name.
 
     `after_sync` is called in the thread after every sync tool; it is where a site closes what its threads opened
-    (Django: `connections.close_all`).
+    (Django: `connections.close_all`). What tools return, or say in a `ToolError`, is `discreet` before anybody gets it.
     """
 
-    def __init__(self, tools: Iterable[Tool] = (), *, after_sync: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self,
+        tools: Iterable[Tool] = (),
+        *,
+        after_sync: Callable[[], object] | None = None,
+        discreet: Discreet = as_it_is,
+    ) -> None:
         self._tools: dict[str, Tool] = {}
         for tool in tools:
             if tool.name in self._tools:
                 raise ValueError(f"Two tools are called {tool.name}")
             self._tools[tool.name] = tool
         self._after_sync = after_sync or (lambda: None)
+        self._discreet = discreet
         self._threads = DaemonThreads(most=THREADS)
         self._abandoned: set[asyncio.Future[ToolOutput]] = set()
 
@@ -99,7 +106,7 @@ class Toolbox:
             output = await self._output(call, context=replace(context, call_id=call.id))
             is_error = False
         except ToolError as error:
-            output = ToolOutput(fit(str(error)))
+            output = ToolOutput(fit(self._discreet(str(error))))
             is_error = True
         return ToolAnswer(
             index=index,
@@ -127,9 +134,9 @@ class Toolbox:
 
     def _start(self, tool: Tool, arguments: dict[str, Any]) -> asyncio.Future[ToolOutput]:
         if tool.is_async:
-            return asyncio.ensure_future(_run_async(tool, arguments))
+            return asyncio.ensure_future(_run_async(tool, arguments, discreet=self._discreet))
         in_context = contextvars.copy_context().run
-        work = partial(in_context, _run_sync, tool, arguments, after=self._after_sync)
+        work = partial(in_context, _run_sync, tool, arguments, after=self._after_sync, discreet=self._discreet)
         return asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _abandon(self, work: asyncio.Future[ToolOutput]) -> None:
@@ -145,16 +152,16 @@ class Toolbox:
             logger.warning("A tool that had been given up failed", exc_info=error)
 
 
-async def _run_async(tool: Tool, arguments: dict[str, Any]) -> ToolOutput:
+async def _run_async(tool: Tool, arguments: dict[str, Any], *, discreet: Discreet) -> ToolOutput:
     try:
-        return output_of(await tool.function(**arguments))
+        return output_of(await tool.function(**arguments), discreet=discreet)
     except SystemExit as error:  # out of a task it would end the process
         raise RuntimeError("The tool tried to end the process") from error
 
 
-def _run_sync(tool: Tool, arguments: dict[str, Any], *, after: Callable[[], object]) -> ToolOutput:
+def _run_sync(tool: Tool, arguments: dict[str, Any], *, after: Callable[[], object], discreet: Discreet) -> ToolOutput:
     try:
-        return output_of(tool.function(**arguments))
+        return output_of(tool.function(**arguments), discreet=discreet)
     except (SystemExit, StopIteration) as error:  # a future cannot bring these across
         raise RuntimeError(f"The tool raised {type(error).__name__}") from error
     finally:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from config.logs import formatter, have_servers_write_so
-from streaming.log_lines import about, about_request
+from streaming.log_lines import about, about_request, formatter, have_servers_write_so
 
 KEY = "correct-horse-battery-staple"
 
@@ -58,22 +58,25 @@ def test_a_plain_line_has_the_same_in_it() -> None:
 
 
 @pytest.mark.parametrize("kind", ["json", "plain"])
-def test_no_line_shows_a_secret(kind: str) -> None:
+def test_no_line_and_no_traceback_shows_a_secret(settings: Any, kind: str) -> None:
+    """S7."""
+    settings.CHAT = {"PROVIDER_KEYS": {"ANY_NAME": KEY}}
     try:
         raise ValueError(f"refused: {KEY}, Bearer abcdef123456")
     except ValueError as error:
-        line = formatter(kind, secrets=(KEY, "")).format(record("asked with %s", KEY, error=error))
+        line = formatter(kind).format(record("asked with %s", KEY, error=error))
 
     assert "asked with [hidden]" in line
-    assert "ValueError" in line
+    assert "ValueError: refused: [hidden], Bearer [hidden]" in line
     assert KEY not in line
     assert "abcdef123456" not in line
 
 
-def test_servers_write_the_same_lines_unless_they_write_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_servers_write_the_same_lines_unless_they_write_none(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.CHAT = {"PROVIDER_KEYS": {"ANY_NAME": KEY}}
     access, root = logging.getLogger("uvicorn.access"), logging.getLogger()
     handler, ours = logging.StreamHandler(sys.stderr), logging.StreamHandler(sys.stderr)
-    ours.setFormatter(formatter("plain", secrets=(KEY,)))
+    ours.setFormatter(formatter("plain"))
     monkeypatch.setattr(access, "handlers", [handler])
     monkeypatch.setattr(logging.getLogger("uvicorn"), "handlers", [])
     monkeypatch.setattr(root, "handlers", [ours])
