@@ -111,7 +111,7 @@ def problem_of(row: ProfileRow, *, registry: Registry) -> str | None:
 
 def shown_address(profile: Profile) -> str:
     """Where a profile's provider is, without what may be credentials."""
-    return str(URL(profile.base_url).with_user(None).with_query(None)) if profile.base_url else ""
+    return str(URL(profile.base_url).with_user(None).with_query(None).with_fragment(None)) if profile.base_url else ""
 
 
 def tool_names() -> list[str]:

@@ -10,6 +10,7 @@ from llm.demo import DemoModel
 from llm.errors import NotStreaming
 from llm.openai import OpenAIModel
 from llm.profiles import BadProfile, Profile, profile_from, profiles_from_env
+from llm.redaction import redacted
 from llm.retries import RetryingModel, with_retries
 from llm.through_litellm import LiteLLMModel
 from llm.types import ChatModel
@@ -102,7 +103,8 @@ class Registry:
             known = ", ".join(self._adapters)
             raise BadProfile(f"profile {profile.name!r}: adapter {profile.adapter!r} is none of {known}")
         if profile.api_key_name and not self._keys.get(profile.api_key_name):
-            raise BadProfile(f"profile {profile.name!r}: {profile.api_key_name} is not set, or not an allowed variable")
+            name = redacted(profile.api_key_name)  # which may be the key itself, by mistake
+            raise BadProfile(f"profile {profile.name!r}: {name} is not set, or not an allowed variable")
 
     def model(self, name: str = "") -> ChatModel:
         """The model of that profile, or of the default. Raises `UnknownProfile` or `NotStreaming`."""

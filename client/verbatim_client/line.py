@@ -17,6 +17,8 @@ from verbatim_client.errors import BadFrame, Busy, Refused, Unreachable, final, 
 from verbatim_client.frames import Connected, Disconnected, News
 
 logger = logging.getLogger(__name__)
+handshakes = logging.getLogger(f"{__name__}.websockets")
+handshakes.setLevel(logging.INFO)  # more would be every header, with the key
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 """Seconds before the second and before a late try."""
@@ -100,6 +102,7 @@ class Line:
             async with connect(
                 self._end.address(),
                 additional_headers=self._headers,
+                logger=handshakes,
                 compression=None,
                 max_size=None,  # an event is as large as it is, and would come again
                 ping_interval=self._silence,

@@ -111,7 +111,8 @@ def test_a_new_profile_can_be_asked_at_once(manager: Client) -> None:
 
 
 def test_profiles_of_the_settings_are_shown_without_credentials_and_cannot_be_changed(manager: Client) -> None:
-    own = {"name": "own", "base_url": "https://me:canary@llm.example.com/v1?key=canary", "sampling": {"max_tokens": 9}}
+    address = "https://me:canary@llm.example.com/v1?key=canary#canary"
+    own = {"name": "own", "base_url": address, "sampling": {"max_tokens": 9}}
 
     with override_settings(CHAT={"PROFILES": (own,), "PROVIDER_KEYS": KEYS}):
         listed = manager.get(PROFILES)
@@ -139,6 +140,7 @@ def test_a_name_is_given_once(manager: Client) -> None:
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"api_key": "sk-1"}, "api_key: Unknown field."),
     ({"api_key_name": "SECRET_KEY"}, "SECRET_KEY is not set, or not an allowed variable"),
+    ({"api_key_name": "sk-the-key-itself"}, "[hidden] is not set, or not an allowed variable"),
     ({"base_url": "http://169.254.169.254/v1"}, "base_url must be a public address"),
     ({"base_url": "http://localhost:8000/v1"}, "base_url must be a public address"),
     ({"tools": ["rm"]}, "there is no tool 'rm'"),
