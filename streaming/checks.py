@@ -35,6 +35,11 @@ ANYWHERE = Warning(
     hint="Name origins and hosts one by one, without '*', in CHAT's ALLOWED_ORIGINS and in ALLOWED_HOSTS.",
     id="verbatim.W014",
 )
+KEEPS_ALL = Warning(
+    "All that models are asked and answer is kept, for whoever has the permission to read it.",
+    hint="COMPLETION_LOGS = 'metadata', unless that is wanted; then run purge_completion_logs once a day.",
+    id="verbatim.W015",
+)
 
 IN_MEMORY = "channels.layers.InMemoryChannelLayer"
 
@@ -69,6 +74,13 @@ def check_origins(**_: Any) -> list[CheckMessage]:
     chat = _chat()
     named = (*settings.ALLOWED_HOSTS, *settings.CSRF_TRUSTED_ORIGINS, *(chat.allowed_origins if chat else ()))
     return [ANYWHERE] if any("*" in name for name in named) else []
+
+
+@register("verbatim", deploy=True)
+def check_contents(**_: Any) -> list[CheckMessage]:
+    """What people say is not kept twice without a thought."""
+    chat = _chat()
+    return [KEEPS_ALL] if chat is not None and chat.completion_logs == "full" else []
 
 
 def _chat() -> Any:

@@ -31,12 +31,19 @@ DANGERS: list[tuple[str, dict[str, Any]]] = [
     ("W014", {"ALLOWED_HOSTS": ["*"]}),
     ("W014", {"CSRF_TRUSTED_ORIGINS": ["https://*.example.org"]}),
     ("W014", {"CHAT": {"ALLOWED_ORIGINS": ("*",)}}),
+    ("W015", {"CHAT": {"COMPLETION_LOGS": "full"}}),
 ]
 
 
 def dangers(*, DATABASES: Any, **told: Any) -> list[str]:
     """What is found, by number."""
-    asked = (checks.check_channel_layer, checks.check_database, checks.check_compression, checks.check_origins)
+    asked = (
+        checks.check_channel_layer,
+        checks.check_database,
+        checks.check_compression,
+        checks.check_origins,
+        checks.check_contents,
+    )
     with override_settings(**told), pytest.MonkeyPatch.context() as patch:
         patch.setitem(settings.DATABASES, "default", DATABASES["default"])  # no query is made
         return [str(message.id).removeprefix("verbatim.") for check in asked for message in check()]
