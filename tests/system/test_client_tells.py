@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from decimal import Decimal
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import pytest
 
 from tests.provider import ProviderProcess
 from tests.server import ServerProcess, Site
-from verbatim_client import AsyncRemoteConversation, Event, Forbidden
+from tests.system.alone import USAGE_IDS, lone
+from verbatim_client import AsyncRemoteConversation, Forbidden
 
 MODEL = "acme/claude-3-5-sonnet-latest"
 PRICED = {"name": "priced", "model": MODEL, "prices": {"input": 1_000, "output": 10_000}, "context_window": 1_000}
@@ -32,7 +33,7 @@ User.objects.get(username="auditor").user_permissions.add(may)
 def server(site: Site, provider_process: ProviderProcess) -> Iterator[ServerProcess]:
     """One whose model has prices."""
     profile = {**PRICED, "base_url": provider_process.base_url}
-    chat = {"PROFILES": [profile], "DEFAULT_PROFILE": "priced", "COMPLETION_LOGS": "full"}
+    chat = {"PROFILES": [profile], "DEFAULT_PROFILE": "priced", "COMPLETION_LOGS": "full", "TITLES": True}
     with site.start("uvicorn", chat=chat) as process:
         yield process
 
@@ -52,54 +53,49 @@ def written(folder: Path) -> dict[str, Any]:
     return {path.name: json.loads(path.read_text(encoding="utf-8")) for path in folder.iterdir()}
 
 
-async def test_cost_moves_while_a_turn_runs_and_every_log_lands_on_the_clients_disk(
+async def test_cost_moves_while_a_turn_runs_and_every_log_lands_in_the_folder_of_its_usage_id(
     server: ServerProcess, key: str, provider: ProviderProcess, tmp_path: Path
 ) -> None:
+    """A0.2, A0.4, A0.12, A0.17, A0.20: where there is no Django, of one model in two roles."""
     call = {"index": 0, "id": "a", "name": "calculator", "arguments": '{"expression": "17 * 23"}'}
-    provider.script([[{"tool": call}, usage(20, 10)], [{"text": "It is 391."}, {"gate": "on"}, usage(40, 5)]])
-    costs: list[Decimal | None] = []
-    seen: list[tuple[str, int]] = []
-    counted = asyncio.Event()
-    conversation = AsyncRemoteConversation(
-        server.url, key=key, log_folders={"agent": tmp_path / "first"}, log_content=False
-    )
-
-    def heard(event: Event) -> None:
-        seen.append((event.kind, conversation.stats.conversation.calls))
-        if event.kind == "stats":
-            costs.append(conversation.stats.cost)
-            counted.set()
-
-    conversation.on(Event, heard)
-    async with asyncio.timeout(60), conversation:
-        turn = await conversation.send("What is it?")
-        await counted.wait()
-        running = (conversation.active_turn, conversation.stats.conversation, list(costs))
+    answer = [{"text": "It is 391."}, {"gate": "on"}, usage(40, 5)]
+    provider.script(queue=[[{"tool": call}, usage(20, 10)], answer, [{"text": "A product"}, usage(30, 2)]])
+    live = tmp_path / "live"
+    live.mkdir()
+    async with lone(server, key, live, text="What is it?") as client:
+        heard = [await client.until("stats")]
         await asyncio.to_thread(provider.open_gate, "on")
-        await conversation.answer(turn)
-        stats = conversation.stats
-        async with AsyncRemoteConversation(
-            server.url,
-            key=key,
-            conversation=conversation.id,
-            log_folders={"agent": tmp_path / "later"},
-            log_content=False,
-        ) as later:
-            same = later.stats
+        heard += [await client.until("stats"), await client.until("turn_ended"), await client.until("stats")]
+        end = await client.until("end")
+    folders = {usage_id: tmp_path / "later" / usage_id for usage_id in USAGE_IDS}
+    async with (
+        asyncio.timeout(60),
+        AsyncRemoteConversation(
+            server.url, key=key, conversation=end["conversation"], log_folders=folders, log_content=False
+        ) as later,
+    ):
+        same = later.stats
 
-    first, between, before = running
-    assert (first, between.calls, between.prompt) == (turn, 1, 20)
-    assert before == [Decimal("0.12")]
-    assert costs == [Decimal("0.12"), Decimal("0.21")]
-    assert stats.conversation.cost == Decimal("0.21")
-    assert [calls for kind, calls in seen if kind == "completion_log"] == [1, 2]
-    assert (stats.usage["agent"].model, stats.usage["agent"].context_share) == (MODEL, 0.045)
-    assert same == stats
-    logs = written(tmp_path / "first")
-    assert len(logs) == 2
-    assert all(name.startswith("acme__claude-3-5-sonnet-latest-") for name in logs)
-    assert {log["model"] for log in logs.values()} == {MODEL}
-    assert written(tmp_path / "later") == logs
+    assert [(each["kind"], each["calls"], each["cost"]) for each in heard] == [
+        ("stats", 1, "0.12000000"),
+        ("stats", 2, "0.21000000"),
+        ("turn_ended", 2, "0.21000000"),
+        ("stats", 3, "0.26000000"),
+    ]
+    assert [each["calls"] for each in client.told if each["kind"] == "completion_log"] == [1, 2, 3]
+    assert end["foreign"] == []
+    assert end["stats"] == json.loads(json.dumps(asdict(same), default=str))
+    assert {usage_id: (used.calls, used.model) for usage_id, used in same.usage.items()} == {
+        "agent": (2, MODEL),
+        "title": (1, MODEL),
+    }
+    assert same.usage["agent"].context_share == 0.045
+    for usage_id, costs in {"agent": ["0.09000000", "0.12000000"], "title": ["0.05000000"]}.items():
+        logs = written(live / usage_id)
+        assert sorted(log["cost"] for log in logs.values()) == costs
+        assert {(log["usage_id"], log["model"]) for log in logs.values()} == {(usage_id, MODEL)}
+        assert all(name.startswith("acme__claude-3-5-sonnet-latest-") for name in logs)
+        assert written(tmp_path / "later" / usage_id) == logs
 
 
 async def test_what_was_asked_and_answered_comes_live_and_later_to_who_may_read_it(
