@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 VENDORS = (
     "chat/static/verbatim/vendor",
+    "history/static/verbatim/uplot",
     "tests/browser/front_end/fetch-event-source",
     "tests/system/openai_js",
 )
