@@ -192,6 +192,7 @@ class Event(models.Model):
             models.Index(fields=["kind", "-id"], name="event_by_kind"),
             models.Index(fields=["model", "-id"], name="event_by_model"),
             models.Index(fields=["-at"], name="event_newest"),
+            models.Index(fields=["at"], condition=Q(turn__isnull=True), name="event_of_no_turn"),
         )
 
     def __str__(self) -> str:
