@@ -12,13 +12,15 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from history import (
     admin_contents,  # noqa: F401 -- so that it is registered
+    admin_usage,
     conversations,
     replay,
 )
@@ -142,8 +144,22 @@ class TurnAdmin(LogAdmin):
         }
 
     def get_urls(self) -> list[URLPattern]:
-        stopping = self.admin_site.admin_view(self.stop_view)
-        return [path("<uuid:turn_id>/stop/", stopping, name="verbatim_history_turn_stop"), *super().get_urls()]
+        using, stopping = self.admin_site.admin_view(self.usage_view), self.admin_site.admin_view(self.stop_view)
+        return [
+            path("usage/", using, name="verbatim_history_turn_usage"),
+            path("<uuid:turn_id>/stop/", stopping, name="verbatim_history_turn_stop"),
+            *super().get_urls(),
+        ]
+
+    @method_decorator(require_safe)
+    def usage_view(self, request: HttpRequest) -> HttpResponse:
+        """What turns have used, by day and by model, user or profile."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "title": "Usage"}
+        return TemplateResponse(
+            request, "admin/verbatim_history/usage.html", context | admin_usage.page(request.GET.dict())
+        )
 
     @method_decorator(require_POST)
     def stop_view(self, request: HttpRequest, turn_id: UUID) -> HttpResponse:

@@ -208,12 +208,14 @@ async def test_its_admin_shows_the_log(server: ServerProcess, person: UUID, proj
     async with (
         signed_in(server) as (session, _),
         session.get(f"/admin/verbatim_history/conversation/{conversation}/change/") as response,
+        session.get("/admin/verbatim_history/turn/usage/", params={"by": "user", "user": EMAIL}) as usage,
     ):
-        page = await response.text()
+        page, used = await response.text(), await usage.text()
 
     assert EMAIL in page
     assert "Do you hear me?" in page
     assert "verbatim-timeline" in page
+    assert f">{EMAIL}</a>" in used
 
 
 def test_it_has_nothing_to_complain_about_and_nothing_left_to_migrate(project: Project) -> None:
