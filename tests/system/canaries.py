@@ -16,6 +16,7 @@ ENVIRONMENT = {
     "OPENAI_API_KEY": "Kq7canary01OfTheProvider",
     "OTHER_KEY": "Kq7canary02OfAnotherProvider",
     "SECRET_KEY": "Kq7canary03OfTheSite",
+    "METRICS_TOKEN": "Kq7canary29OfTheFigures",
 }
 DATABASE_PASSWORD = "Kq7canary04OfTheDatabase"
 REDIS_PASSWORD = "Kq7canary05OfTheRedis"

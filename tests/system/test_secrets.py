@@ -144,9 +144,10 @@ class Reader:
         assert canaries.PROMPTED in profiles  # it is for those who look after them
         self.places["words"].remove(profiles)
         self.places["profiles"].append(profiles.replace(canaries.PROMPTED, ""))
-        async with self.caller.request("GET", "/metrics") as metrics:
-            if metrics.status == HTTPStatus.OK:
-                self.places["metrics"].append(await metrics.text())
+        figures = {"Authorization": f"Bearer {canaries.ENVIRONMENT['METRICS_TOKEN']}"}
+        async with self.caller.request("GET", "/metrics", headers=figures) as metrics:
+            assert metrics.status == HTTPStatus.OK
+            self.places["metrics"].append(await metrics.text())
 
     async def admin(self) -> None:
         """The pages of the admin: all lists, and the newest of what is in each."""

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('verbatim_history', '0008_titles_of_conversations'),
+        ('verbatim_history', '0009_archived_conversations_newest'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
