@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
+import time
 from collections.abc import Iterable, MutableMapping
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,6 +21,7 @@ from llm.redaction import unshaped
 
 HEADER = b"x-request-id"
 _ID = re.compile(rb"[\w.:-]{1,128}", re.ASCII)
+UNTOLD = "(said while Python was ending)"
 SERVERS = ("uvicorn", "uvicorn.access")
 TOLD = ("timestamp", "level", "logger", "event", "exception")
 """What a plain line has in places of their own."""
@@ -37,13 +41,12 @@ def about_request(headers: Iterable[tuple[bytes, bytes]]) -> AbstractContextMana
 def formatter(kind: str) -> ProcessorFormatter:
     """A formatter for `logging`: of `json`, an object per line, or of anything else, plain lines."""
     is_json = kind == "json"
-    time = structlog.processors.TimeStamper(fmt="iso" if is_json else "%Y-%m-%d %H:%M:%S.%f", utc=is_json)
     return ProcessorFormatter(
         foreign_pre_chain=[
             structlog.contextvars.merge_contextvars,
             structlog.stdlib.add_log_level,
             structlog.stdlib.add_logger_name,
-            time,
+            stamped_for_programs if is_json else stamped_for_people,
         ],
         processors=[
             ProcessorFormatter.remove_processors_meta,
@@ -63,8 +66,24 @@ def have_servers_write_so() -> None:
             handler.setFormatter(ours)
 
 
+def stamped_for_programs(_: object, __: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """With the time in UTC, as ISO 8601."""
+    at = datetime.fromtimestamp(record["_record"].created, UTC).isoformat(timespec="milliseconds")
+    return {"timestamp": at.replace("+00:00", "Z"), **record}
+
+
+def stamped_for_people(_: object, __: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """With the time where the process runs; told by what is there when Python ends, for libraries log even then."""
+    made: logging.LogRecord = record["_record"]
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(made.created))
+    return {"timestamp": f"{at}.{int(made.msecs):03}", **record}
+
+
 def discreet(_: object, __: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Without the secrets that are known here, and without whatever is shaped like one."""
+    """Without the secrets that are known here, and without whatever is shaped like one. What cannot be looked through
+    any more, because Python ends, is not told."""
+    if sys.is_finalizing():
+        return {**record, **dict.fromkeys({"event", "exception"} & record.keys(), UNTOLD)}
     told = {name: unshaped(without_known(said)) for name, said in record.items() if isinstance(said, str)}
     return {**record, **told}
 

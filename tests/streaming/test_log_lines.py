@@ -53,7 +53,7 @@ def test_a_plain_line_has_the_same_in_it() -> None:
         line = formatter("plain").format(record("here"))
 
     date, time, *rest = line.split(" ")
-    assert (len(date), len(time)) == (10, 15)
+    assert (len(date), len(time)) == (10, 12)
     assert rest == ["WARNING", "some.room:", "here", "request=abc-123"]
 
 
@@ -70,6 +70,17 @@ def test_no_line_and_no_traceback_shows_a_secret(settings: Any, kind: str) -> No
     assert "ValueError: refused: [hidden], Bearer [hidden]" in line
     assert KEY not in line
     assert "abcdef123456" not in line
+
+
+def test_what_is_said_while_python_ends_is_not_told_since_it_cannot_be_looked_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "is_finalizing", lambda: True)
+
+    line = json.loads(formatter("json").format(record("asked with %s", KEY)))
+
+    assert line["event"] == "(said while Python was ending)"
+    assert "exception" not in line
 
 
 def test_servers_write_the_same_lines_unless_they_write_none(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
