@@ -11,8 +11,8 @@ import pytest
 
 from tests.client import Client, Socket, says
 from tests.provider import ProviderProcess, Script
-from tests.server import Kind
-from tests.system.cluster import NewCluster, scaled
+from tests.server import KINDS, Kind
+from tests.system.cluster import LONG, NewCluster, scaled
 
 STREAMS = scaled(300, 50)
 SCRIPT: Script = [{"words": 100_000, "rate": 5}]
@@ -20,6 +20,7 @@ DRAIN = 0.5
 
 
 @pytest.mark.alone
+@pytest.mark.parametrize("kind", KINDS if LONG else KINDS[:1], indirect=True)
 async def test_all_of_many_answers_that_a_drain_breaks_off_are_given_back(
     kind: Kind, new_cluster: NewCluster, provider: ProviderProcess, measured: Callable[[str], None]
 ) -> None:

@@ -141,6 +141,7 @@ class Room:
 
 
 @pytest.mark.alone
+@pytest.mark.parametrize("kind", KINDS if LONG else KINDS[:1], indirect=True)
 async def test_viewers_that_never_read_cost_little_slow_nobody_and_miss_nothing(
     kind: Kind, new_site: NewSite, provider: ProviderProcess, measured: Callable[[str], None]
 ) -> None:
