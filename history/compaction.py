@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -11,14 +12,15 @@ from django.db import IntegrityError
 from django.db.models import Q, QuerySet, Sum
 from django.db.models.functions import Length
 
-from history import calls, status
+from history import status
 from history.batches import drafted
-from history.calls import Asked, Call
+from history.calls import Asked, Call, usage_of
+from history.calls import tell as tell_call
 from history.committed import Committed, tell
 from history.draft import Draft
 from history.errors import Fenced, NotFound
 from history.events import AssistantMessage, Kind, Stats, ToolResult, TurnEnded, TurnError
-from history.log import Appending, appending, position
+from history.log import Appending, appending, appending_to, position
 from history.models import ACTIVE, DeltaBatch, Event, Status, Turn
 from llm.types import total_of
 
@@ -33,6 +35,13 @@ class Place(msgspec.Struct, frozen=True):
     attempt: int
 
 
+class BrokenOff(NamedTuple):
+    """A call of a turn that is given back, and its conversation."""
+
+    conversation_id: UUID
+    call: Call
+
+
 def end_hop(place: Place, message: AssistantMessage, *, call: Call | None = None) -> None:
     """The model has spoken, in that call, and asks for tools: its message replaces the draft. Raises `Fenced`,
     `NotFound`."""
@@ -40,7 +49,7 @@ def end_hop(place: Place, message: AssistantMessage, *, call: Call | None = None
     with once, appending(place.conversation_id, lock_timeout=status.LOCK_TIMEOUT) as log:
         status.fence(place.turn_id, attempt=place.attempt)
         log.append(place.turn_id, message)
-        calls.tell(log, place.turn_id, call)
+        tell_call(log, place.turn_id, call)
         _batches(place, hop=message.hop).delete()
 
 
@@ -58,15 +67,20 @@ def end_turn(place: Place, *, message: AssistantMessage | None, ended: TurnEnded
         status.fence(place.turn_id, attempt=place.attempt)
         if message is not None:
             log.append(place.turn_id, message)
-        _finish(log, place, ended, stats=calls.tell(log, place.turn_id, call))
+        _finish(log, place, ended, stats=tell_call(log, place.turn_id, call))
 
 
-def release(place: Place, *, lease: float, call: Call) -> None:
-    """Give a turn back whose call was broken off: see `history.status.release`. Raises `Fenced`, `NotFound`."""
-    with appending(place.conversation_id, lock_timeout=status.LOCK_TIMEOUT) as log:
-        status.fence(place.turn_id, attempt=place.attempt, still=~status.RELEASED)  # the call is told once
-        calls.tell(log, place.turn_id, call)
-        status.release({place.turn_id: place.attempt}, lease=lease)
+def release(attempts: Mapping[UUID, int], *, engine: UUID, lease: float, calls: Mapping[UUID, BrokenOff]) -> set[UUID]:
+    """Give back these turns of an engine, and tell of the calls of theirs, by turn, that were broken off: see
+    `history.status.release`. Returns which are; one whose conversation somebody has locked is left out as well."""
+    with appending_to([each.conversation_id for each in calls.values()], lock_timeout=status.LOCK_TIMEOUT) as logs:
+        locked = {turn_id for turn_id, each in calls.items() if each.conversation_id not in logs}
+        free = {turn_id: attempt for turn_id, attempt in attempts.items() if turn_id not in locked}
+        released = status.release(free, engine=engine, lease=lease)
+        for turn_id in released & calls.keys():
+            conversation_id, call = calls[turn_id]
+            tell_call(logs[conversation_id], turn_id, call)
+    return released
 
 
 def cancel_queued(conversation_id: UUID, *, turn_id: UUID) -> bool:
@@ -163,14 +177,14 @@ def _end_early(log: Appending, place: Place, error: TurnError, *, call: Call | N
         log.append(place.turn_id, message)
     cancelled = TurnEnded(status="cancelled", usage=usage, finish_reason="cancelled")
     failed = TurnEnded(status="failed", error=error, usage=usage)
-    _finish(log, place, cancelled if stopping else failed, stats=calls.tell(log, place.turn_id, call))
+    _finish(log, place, cancelled if stopping else failed, stats=tell_call(log, place.turn_id, call))
 
 
 def _finish(log: Appending, place: Place, ended: TurnEnded, *, stats: Stats | None = None) -> None:
     """What the turn has used is what its calls have, by the newest snapshot, unless its messages say more: calls that
     a process of the version before made are not in it."""
     if stats is not None and stats.turn_id == str(place.turn_id):
-        used = calls.usage_of(stats.turn)
+        used = usage_of(stats.turn)
         if ended.usage is None or used.total >= ended.usage.total:
             ended = msgspec.structs.replace(ended, usage=used, cost=stats.turn.cost)
     log.append(place.turn_id, ended)

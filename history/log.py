@@ -6,7 +6,7 @@ blocked) from numbering to commit; that is why numbers have no holes and readers
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -128,17 +128,40 @@ def _add(rows: list[Event]) -> None:
 
 
 @contextmanager
+def appending_to(conversation_ids: Collection[UUID], *, lock_timeout: float) -> Iterator[Mapping[UUID, Appending]]:
+    """The same for many at once, by their ids: without those that are gone, and those that somebody has locked."""
+    with transaction_within(lock_timeout):
+        rows = Conversation.objects.filter(pk__in=conversation_ids).select_for_update(no_key=True, skip_locked=True)
+        found = rows.values_list("pk", "last_seq", "title", "ephemeral", Now())
+        held = {row[0]: _held(*row) for row in found}
+        yield held
+        Event.objects.bulk_create([event for each in held.values() for event in each.rows])
+        for each in held.values():
+            _close(each)
+
+
+def _held(
+    conversation_id: UUID, last_seq: int, title: str, ephemeral: bool, now: datetime, asked: UUID | None = None
+) -> Appending:
+    return Appending(conversation_id, last_seq=last_seq, title=title, now=now, asked=asked, ephemeral=ephemeral)
+
+
+@contextmanager
 def _locked(row: Row | None) -> Iterator[Appending]:
     """Events, and a title that was set, are written when the block ends."""
     if row is None:
         raise NotFound
-    conversation_id, last_seq, title, ephemeral, now, asked = row
-    held = Appending(conversation_id, last_seq=last_seq, title=title, now=now, asked=asked, ephemeral=ephemeral)
+    held = _held(*row)
     yield held
     _add(held.rows)
+    _close(held)
+
+
+def _close(held: Appending) -> None:
+    """The conversation goes on after what has been added to it, and listeners are told on commit."""
     if held.rows:
         _MOVE_UP.run(
-            id=conversation_id,
+            id=held.conversation_id,
             last_seq=held.last_seq,
             title=held.title,
             ephemeral=held.ephemeral,
@@ -148,7 +171,7 @@ def _locked(row: Row | None) -> Iterator[Appending]:
     if held.rows or status:
         tell(
             Committed(
-                conversation_id,
+                held.conversation_id,
                 last_seq=held.last_seq,
                 turn_id=turn_id or (held.rows[-1].turn_id if held.rows else None),
                 status=status,

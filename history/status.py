@@ -176,15 +176,20 @@ def not_mine(turn_ids: Iterable[UUID], *, engine: UUID) -> set[UUID]:
     return ids - set(mine.values_list("pk", flat=True))
 
 
-def release(attempts: Mapping[UUID, int], *, lease: float) -> set[UUID]:
-    """Edge i, running → running: these turns, each in its attempt, are nobody's, and whoever sees them may take them
-    over at once. Returns which are; left out are those that are somebody else's, have ended, or are locked by somebody.
+def engines_of(turn_id: UUID, *, attempt: int) -> list[UUID | None]:
+    """Whose an active turn is in that attempt; of none, if there is no such thing."""
+    return list(Turn.objects.filter(IS_ACTIVE, pk=turn_id, attempt=attempt).values_list("engine", flat=True))
+
+
+def release(attempts: Mapping[UUID, int], *, engine: UUID, lease: float) -> set[UUID]:
+    """Edge i, running → running: these turns of an engine, each in its attempt, are nobody's, and whoever sees them may
+    take them over at once. Returns which are; left out are those that are somebody else's, have ended, or are locked.
     One that is being stopped keeps its status, and is ended by whoever sees it.
 
     They keep a lease, because a process of the version before would end a turn without one.
     """
     with transaction_within(LOCK_TIMEOUT):
-        rows = Turn.objects.filter(pk__in=list(attempts), status__in=ACTIVE)
+        rows = Turn.objects.filter(pk__in=list(attempts), engine=engine, status__in=ACTIVE)
         free = rows.select_for_update(skip_locked=True, no_key=True).values_list("pk", "attempt")
         ours = {pk for pk, attempt in free if attempt == attempts[pk]}
         Turn.objects.filter(pk__in=ours).update(engine=None, lease_expires_at=Now() + timedelta(seconds=lease))

@@ -15,7 +15,7 @@ from django.db import connections
 
 from history import batches, compaction, status
 from history.calls import Call
-from history.compaction import Place
+from history.compaction import BrokenOff, Place
 from history.conf import chat_settings
 from history.connections import AWAY
 from history.errors import ChatError, Fenced, NotFound
@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SHORT = 3.0
-"""Seconds that turns get to give themselves back; hundreds do it one after the other."""
+"""Seconds that turns get to give themselves back."""
 
 
 class Running(NamedTuple):
@@ -247,10 +247,9 @@ class Tasks:
                     self._hub.watch.add(place.conversation_id)  # another process may be going on with it
 
     def _releasing(self, place: Place, *, call: Call | None) -> Callable[[], None]:
-        """What gives a turn back; with others, unless there is a call to tell of that was broken off."""
-        if call is None:
-            return self._releases.job(place.turn_id, attempt=place.attempt)
-        return partial(compaction.release, place, lease=chat_settings().lease, call=call)
+        """What gives a turn back, and tells of its call that was broken off."""
+        broken_off = None if call is None else BrokenOff(place.conversation_id, call)
+        return self._releases.job(place.turn_id, attempt=place.attempt, broken_off=broken_off)
 
     async def _release(self, release: Callable[[], None]) -> None:
         """Let another process go on with a turn."""

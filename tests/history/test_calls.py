@@ -15,14 +15,14 @@ from django.db.models import Q
 
 from history import calls, compaction, context, takeover
 from history.calls import Asked, Call, counted, filename
-from history.compaction import Place
+from history.compaction import BrokenOff, Place
 from history.conf import ChatSettings
-from history.errors import Fenced
 from history.events import Kind, Stats, TurnEnded, TurnError
 from history.models import Event, Status, Turn
+from history.releases import Releases
 from history.status import Abandoned
 from llm.types import Usage
-from tests.history.stage import answered, claimed, entries, kinds, new_turn, place_of, running, said, store
+from tests.history.stage import answered, claimed, engine_of, entries, kinds, new_turn, place_of, running, said, store
 
 TURN = UUID(int=1)
 LATER = datetime(2026, 11, 21, 8, 0, 0, 123_000, tzinfo=UTC)
@@ -209,9 +209,10 @@ def test_a_turn_that_is_ended_for_its_lost_process_has_used_what_was_lost(user: 
 def test_a_call_that_is_broken_off_because_its_process_ends_is_told_once(user: User) -> None:
     place = running(user)
 
-    compaction.release(place, lease=60.0, call=call(attempt=1, hop=0, outcome="released"))
-    with pytest.raises(Fenced):  # its commit was not heard of
-        compaction.release(place, lease=60.0, call=call(attempt=1, hop=0, outcome="released"))
+    broken_off = BrokenOff(place.conversation_id, call(attempt=1, hop=0, outcome="released"))
+    engine = engine_of(place)
+    for _ in range(2):  # its commit was not heard of
+        Releases(engine).job(place.turn_id, attempt=1, broken_off=broken_off)()
 
     assert told(place) == [("released", 1, 0, 10, 4)]
     assert Turn.objects.get().engine is None

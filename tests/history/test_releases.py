@@ -11,12 +11,13 @@ from django.db import OperationalError, connection
 from django.db.models import F
 
 from history import compaction, status
-from history.compaction import Place
+from history.compaction import BrokenOff, Place
 from history.errors import Fenced
 from history.events import TurnEnded
-from history.models import Turn
+from history.models import Conversation, Turn
 from history.releases import Releases
 from tests.history.stage import claimed, elsewhere, engine_of, new_conversation, new_turn, running
+from tests.history.test_calls import call, told
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -90,8 +91,35 @@ def test_one_whose_commit_was_not_heard_of_is_given_back_again(user: User) -> No
     place = running(user)
     releases = Releases(engine_of(place))
     job = releases.job(place.turn_id, attempt=place.attempt)
-    status.release({place.turn_id: place.attempt}, lease=60.0)
+    status.release({place.turn_id: place.attempt}, engine=engine_of(place), lease=60.0)
 
     job()
 
     assert nobodys([place]) == [True]
+
+
+def test_calls_that_are_broken_off_are_told_for_all_at_once_and_those_of_one_that_is_locked_when_it_is_free(
+    user: User,
+) -> None:
+    """R23."""
+    if connection.vendor == "sqlite":  # has one lock for all
+        return
+    places, releases = three(user)
+    jobs = [
+        releases.job(
+            place.turn_id,
+            attempt=place.attempt,
+            broken_off=BrokenOff(place.conversation_id, call(attempt=1, hop=0, outcome="released")),
+        )
+        for place in places
+    ]
+
+    with elsewhere(partial(Conversation.objects.select_for_update().get, pk=places[0].conversation_id)):
+        with pytest.raises(OperationalError):
+            jobs[0]()
+        meanwhile = [told(place) for place in places]
+    for job in jobs:
+        job()
+
+    assert [len(each) for each in meanwhile] == [0, 1, 1]
+    assert [told(place) for place in places] == [[("released", 1, 0, 10, 4)]] * 3

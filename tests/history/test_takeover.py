@@ -72,7 +72,7 @@ def test_who_had_it_writes_nothing_more(user: User) -> None:
         compaction.end_hop(place, said("a", calls=1))
     with pytest.raises(Fenced):
         compaction.end_turn(place, message=said("a"), ended=TurnEnded(status="completed"))
-    assert status.release({place.turn_id: place.attempt}, lease=60.0) == set()
+    assert status.release({place.turn_id: place.attempt}, engine=engine_of(place), lease=60.0) == set()
     assert kinds(place.conversation_id) == ["user_message", "turn_restarted"]
 
 
@@ -81,7 +81,7 @@ def test_one_that_was_released_is_nobodys_loss(user: User) -> None:
     """R20. It is found as what it is, and not as one that has lapsed: its lease has not."""
     place = running(user)
     new_turn(new_conversation(user))  # is queued, and nobody's loss either
-    status.release({place.turn_id: place.attempt}, lease=60.0)
+    status.release({place.turn_id: place.attempt}, engine=engine_of(place), lease=60.0)
 
     assert status.abandoned(status.LAPSED) == []
     assert [turn.turn_id for turn in status.abandoned(status.RELEASED)] == [place.turn_id]
@@ -99,7 +99,9 @@ def test_one_that_is_not_abandoned_after_all_is_left_alone(user: User, meanwhile
     if meanwhile == "renewed":
         status.renew([place.turn_id], engine=engine_of(place), lease=60.0)
     elif meanwhile == "released":
-        status.release({place.turn_id: place.attempt}, lease=-1.0)  # is no loss, so it is to be found anew
+        status.release(
+            {place.turn_id: place.attempt}, engine=engine_of(place), lease=-1.0
+        )  # is no loss, so it is to be found anew
     elif meanwhile == "stopped":
         status.request_stop(place.turn_id)
     elif meanwhile == "ended":

@@ -11,11 +11,12 @@ import aiohttp
 from msgspec import json
 
 from tests.sse import Reader
+from tests.system.cluster import scaled
 
 CHAT = "/api/v1/ai/chat/"
 STREAMING_CHAT = "/api/v1/ai/streaming_chat/"
 COUNTING = "tests.system.counting:application"
-PATIENCE = aiohttp.ClientTimeout(total=60)
+PATIENCE = aiohttp.ClientTimeout(total=scaled(600, 60))
 
 
 class Told(NamedTuple):
