@@ -13,7 +13,6 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from history.among import as_uuid
 from history.draft import Draft, Stretch
 from history.events import Channel
 from history.locks import transaction_within
@@ -74,10 +73,11 @@ def read(past: Sequence[Past]) -> list[Batch]:
     runs elsewhere comes here."""
     if not past:
         return []
+    field = DeltaBatch._meta.get_field("turn_id")
     with connection.cursor() as cursor:
         cursor.execute(_reading(), _written(past))
         return [
-            Batch(as_uuid(turn_id), attempt, hop, start, text, msgspec.json.decode(runs))
+            Batch(field.to_python(turn_id), attempt, hop, start, text, msgspec.json.decode(runs))
             for turn_id, attempt, hop, start, text, runs in cursor.fetchall()
         ]
 

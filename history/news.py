@@ -9,15 +9,13 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import Q
 
-from history.among import among, as_uuid
 from history.batches import Batch, Past, read
 from history.committed import Entry
 from history.draft import Draft
 from history.events import Kind
-from history.models import ACTIVE, Event, Turn
+from history.models import IS_ACTIVE, Event, Turn
 from history.positions import positions
 
 MOST = 200
@@ -67,14 +65,8 @@ def _is_near(known: int | None, last_seq: int) -> bool:
 
 def _running(conversation_ids: Collection[UUID]) -> dict[UUID, tuple[UUID, int]]:
     """Turn and attempt in progress, by conversation."""
-    condition, ids = among(conversation_ids)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT conversation_id, id, attempt FROM {Turn._meta.db_table}"
-            f" WHERE conversation_id {condition} AND status IN {ACTIVE}",
-            [ids],
-        )
-        return {as_uuid(each): (as_uuid(turn_id), attempt) for each, turn_id, attempt in cursor.fetchall()}
+    rows = Turn.objects.filter(IS_ACTIVE, conversation_id__among=conversation_ids)
+    return {each: (pk, attempt) for each, pk, attempt in rows.values_list("conversation_id", "pk", "attempt")}
 
 
 def _batches(known: Mapping[UUID, Known], running: Mapping[UUID, tuple[UUID, int]]) -> dict[UUID, list[Batch]]:

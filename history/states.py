@@ -18,7 +18,7 @@ IDLE = "idle"
 def states(conversation_ids: Collection[UUID]) -> dict[UUID, State]:
     """That of each of these that still exists, in one query."""
     turns = Turn.objects.filter(conversation=OuterRef("pk"))
-    rows = Conversation.objects.filter(pk__in=conversation_ids).annotate(
+    rows = Conversation.objects.filter(pk__among=conversation_ids).annotate(
         status=Subquery(turns.filter(IS_ACTIVE).values("status")[:1]),
         model=Subquery(turns.order_by("-created_at").values("profile")[:1]),
     )
