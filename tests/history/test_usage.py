@@ -225,7 +225,7 @@ def test_every_day_has_its_own_turns(user: User, days: int) -> None:
 def test_percentiles_are_as_near_as_a_step_is_wide(user: User) -> None:
     chance = Random(1)
     conversation, now = new_conversation(user), timezone.now()
-    took = sorted(chance.lognormvariate(8, 1.2) for _ in range(400))
+    took = sorted(chance.lognormvariate(8, 1.2) for _ in range(200))
     Turn.objects.bulk_create(
         Turn(
             conversation=conversation,
