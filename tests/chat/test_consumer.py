@@ -53,22 +53,26 @@ def socket(conversation_id: UUID, *, key: str, query: str = "") -> WebsocketComm
 @pytest.mark.usefixtures("async_db")
 @pytest.mark.parametrize("scopes", [(), (Scope.CHAT,), (Scope.CHAT, Scope.ADMIN)], ids=",".join)
 async def test_a_key_that_may_not_read_sees_nothing(scopes: tuple[Scope, ...]) -> None:
-    await is_refused(*await sync_to_async(new_conversation)(scopes))
+    conversation_id, key = await sync_to_async(new_conversation)(scopes)
+
+    assert await told_at_once(conversation_id, key) == refusal("forbidden", Close.FORBIDDEN)
 
 
 @pytest.mark.usefixtures("async_db")
 async def test_contents_of_completion_logs_are_for_those_who_may_read_them() -> None:
     conversation_id, key = await sync_to_async(new_conversation)((Scope.READ,))
 
-    await is_refused(conversation_id, key, query="?logs=content")
+    told = await told_at_once(conversation_id, key, query="?logs=content")
+
+    assert told == refusal("forbidden", Close.FORBIDDEN)
 
 
 @pytest.mark.usefixtures("async_db")
 @pytest.mark.parametrize("query", ["?logs=all", "?logs=", "?logs=content&logs=content"])
 async def test_an_address_that_asks_for_what_there_is_not_is_refused(query: str) -> None:
-    wrong = ("invalid_request", Close.BAD_REQUEST)
+    conversation_id, key = await sync_to_async(new_conversation)((Scope.READ,))
 
-    await is_refused(*await sync_to_async(new_conversation)((Scope.READ,)), query=query, told=wrong)
+    assert await told_at_once(conversation_id, key, query=query) == refusal("invalid_request", Close.BAD_REQUEST)
 
 
 async def has_caught_up(viewer: WebsocketCommunicator) -> None:
@@ -77,18 +81,17 @@ async def has_caught_up(viewer: WebsocketCommunicator) -> None:
         pass
 
 
-async def is_refused(
-    conversation_id: UUID, key: str, *, query: str = "", told: tuple[str, Close] = ("forbidden", Close.FORBIDDEN)
-) -> None:
-    """The socket opens, says so and closes."""
-    refused = socket(conversation_id, key=key, query=query)
+async def told_at_once(conversation_id: UUID, key: str, *, query: str = "") -> tuple[str, str, object]:
+    """Type and code of the first frame after the socket has opened, and what the server does next."""
+    opened = socket(conversation_id, key=key, query=query)
+    await opened.connect(timeout=WAIT)
+    said = await opened.receive_json_from(timeout=WAIT)
+    return said["type"], said["code"], await opened.receive_output(timeout=WAIT)
 
-    await refused.connect(timeout=WAIT)
-    said = await refused.receive_json_from(timeout=WAIT)
-    closed = await refused.receive_output(timeout=WAIT)
 
-    assert (said["type"], said["code"]) == ("error", told[0])
-    assert closed == {"type": "websocket.close", "code": told[1]}
+def refusal(code: str, close: Close) -> tuple[str, str, object]:
+    """A socket that opens, says why not, and closes."""
+    return "error", code, {"type": "websocket.close", "code": close}
 
 
 @pytest.mark.parametrize("error", END_THE_SOCKET)
